@@ -1,0 +1,158 @@
+//! The one error model: a code of the service's table, a sentence for the client, a reason for the log
+//! (contract/rest.md 4.4). Heads turn codes into statuses, conditions or closed sockets.
+
+use std::fmt;
+
+use serde_json::json;
+
+use crate::ids::TrackingId;
+use crate::time::Timestamp;
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
+        /// The service's error codes as far as this hub raises them; the first three digits are the HTTP status.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ErrorCode { $($(#[$doc])* $name,)* }
+
+        impl ErrorCode {
+            /// Every code, in numeric order.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The number as on the wire, such as `404001`.
+            pub const fn number(self) -> u32 {
+                match self { $(Self::$name => $number,)* }
+            }
+
+            /// The name as on the wire, such as `DeviceNotFound`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// The request makes no sense and no narrower code fits.
+    GenericBadRequest = 400000;
+    /// `api-version` is missing or malformed.
+    InvalidProtocolVersion = 400001;
+    /// A value breaks a documented rule.
+    ArgumentInvalid = 400004;
+    /// A required value is missing.
+    ArgumentNull = 400005;
+    /// The body is not the JSON it should be.
+    IotHubFormatError = 400006;
+    /// Authentication or authorization failed.
+    IotHubUnauthorizedAccess = 401002;
+    /// Modules of the edge runtime cannot be made or removed by hand.
+    SystemModuleModifyUnauthorizedAccess = 401100;
+    /// The hub refuses for its state or a quota.
+    GenericForbidden = 403000;
+    /// No such route or object.
+    GenericNotFound = 404000;
+    /// The device identity does not exist.
+    DeviceNotFound = 404001;
+    /// No certificate authority of that name is registered.
+    CertificateNotFound = 404008;
+    /// The module identity does not exist on its device.
+    ModuleNotFound = 404010;
+    /// The route exists, the verb does not.
+    GenericMethodNotAllowed = 405000;
+    /// A device of that id exists already.
+    DeviceAlreadyExists = 409001;
+    /// A module of that id exists already on the device.
+    ModuleAlreadyExistsOnDevice = 409301;
+    /// The stored etag is not the one the caller demands.
+    PreconditionFailed = 412001;
+    /// The body is larger than the call allows.
+    GenericRequestEntityTooLarge = 413000;
+    /// A message is larger than the hub takes.
+    MessageTooLarge = 413001;
+    /// The registry is full.
+    TooManyDevices = 413002;
+    /// The device is full of modules.
+    TooManyModulesOnDevice = 413003;
+    /// The body is of a kind the call does not read.
+    GenericUnsupportedMediaType = 415000;
+    /// The hub itself failed.
+    ServerError = 500001;
+    /// The hub is stopping.
+    ServiceUnavailable = 503001;
+}
+
+/// Why an operation was not done. Small outside, rich inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubError(Box<Inner>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inner {
+    code: ErrorCode,
+    message: String,
+    reason: Option<String>,
+}
+
+impl HubError {
+    /// `message` is a sentence the client may read; it never holds a secret.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { code, message: message.into(), reason: None }))
+    }
+
+    /// Adds what only the log may say: which rule refused, with a hint what to do.
+    #[must_use]
+    pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
+        self.0.reason = Some(reason.into());
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn code(&self) -> ErrorCode {
+        self.0.code
+    }
+
+    /// The sentence for the client.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The sentence for the log.
+    pub fn reason(&self) -> &str {
+        self.0.reason.as_deref().unwrap_or(&self.0.message)
+    }
+
+    /// The error as the JSON document devices get on twin replies and services inside method errors
+    /// (contract/mqtt.md 7.4, contract/rest.md 4.1 style B).
+    pub fn details_json(&self, tracking: &TrackingId, at: Timestamp) -> String {
+        json!({
+            "errorCode": self.0.code.number(),
+            "trackingId": tracking.to_string(),
+            "message": self.0.message,
+            "timestampUtc": at.to_string(),
+        })
+        .to_string()
+    }
+}
+
+impl fmt::Display for HubError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.0.code.number(), self.0.code.name(), self.0.message)
+    }
+}
+
+impl std::error::Error for HubError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_in_numeric_order() {
+        assert!(ErrorCode::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));
+    }
+
+    #[test]
+    fn the_log_reads_the_reason_and_the_client_never_does() {
+        let error = HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized").with_reason("key mismatch");
+        assert_eq!(error.reason(), "key mismatch");
+        assert!(!error.to_string().contains("key mismatch"));
+    }
+}

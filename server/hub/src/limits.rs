@@ -1,0 +1,66 @@
+//! Every number the service documents or this hub bounds itself with: one constant each, unit in the name,
+//! source in the comment.
+
+/// Characters of a device or module id. contract/rest.md 2.4.
+pub const ID_CHARS: usize = 128;
+/// Characters of `statusReason`. contract/rest.md 2.1.
+pub const STATUS_REASON_CHARS: usize = 128;
+/// Devices and modules of one hub. contract/rest.md 7.
+pub const IDENTITIES: usize = 1_000_000;
+/// Modules of one device. contract/rest.md 1.4.
+pub const MODULES_PER_DEVICE: usize = 50;
+/// Rows of one device list. contract/rest.md 1.2.
+pub const LIST_ROWS: usize = 1000;
+
+/// Bytes of a decoded symmetric key. contract/rest.md 2.5.
+pub const KEY_BYTES_MIN: usize = 16;
+/// Bytes of a decoded symmetric key. contract/rest.md 2.5.
+pub const KEY_BYTES_MAX: usize = 64;
+/// Bytes of a key the hub makes. contract/rest.md 2.5.
+pub const KEY_BYTES_GENERATED: usize = 32;
+
+/// Counted size of a twin's tags. contract/rest.md 3.4.
+pub const TAGS_BYTES: usize = 8 * 1024;
+/// Counted size of desired, and of reported properties. contract/rest.md 3.4.
+pub const PROPERTIES_BYTES: usize = 32 * 1024;
+/// Levels below a twin section. contract/rest.md 3.4.
+pub const TWIN_DEPTH: usize = 10;
+/// UTF-8 bytes of a twin key. contract/rest.md 3.4.
+pub const TWIN_KEY_BYTES: usize = 1024;
+/// UTF-8 bytes of a twin string value. contract/rest.md 3.4.
+pub const TWIN_STRING_BYTES: usize = 4096;
+/// Smallest integer a twin holds. contract/rest.md 3.4.
+pub const TWIN_INTEGER_MIN: i64 = -4_503_599_627_370_496;
+/// Largest integer a twin holds. contract/rest.md 3.4.
+pub const TWIN_INTEGER_MAX: i64 = 4_503_599_627_370_495;
+/// What a number counts for in a twin's size. contract/rest.md 3.4.
+pub const TWIN_NUMBER_BYTES: usize = 8;
+/// What a boolean counts for in a twin's size. contract/rest.md 3.4.
+pub const TWIN_BOOLEAN_BYTES: usize = 4;
+
+/// Body and properties of one device-to-cloud message. contract/mqtt.md 5.3.
+pub const TELEMETRY_BYTES: usize = 256 * 1024;
+/// Messages of one device-to-cloud batch. PERFORMANCE section 9.
+pub const TELEMETRY_BATCH_MESSAGES: usize = 500;
+
+/// Partitions of the built-in event hub unless configured. contract/rest.md 7.
+pub const PARTITIONS_DEFAULT: u8 = 4;
+/// Partitions of the built-in event hub at most. contract/rest.md 7.
+pub const PARTITIONS_MAX: u8 = 32;
+/// Seconds an event is kept: one day, the service's default retention. contract/rest.md 7.
+pub const EVENT_RETENTION_SECS: u64 = 24 * 60 * 60;
+/// Bytes all partitions together may hold before the oldest events go; ours, so that memory stays bounded.
+pub const EVENT_RETENTION_BYTES: usize = 256 * 1024 * 1024;
+
+/// Notifications a session may leave unread before it is closed as too slow. ARCHITECTURE section 3.
+pub const MAILBOX_NOTIFICATIONS: usize = 128;
+/// Subscriptions kept for a CleanSession=0 session; ours. The service documents 5 and is lenient.
+pub const SAVED_SUBSCRIPTIONS: usize = 50;
+/// Operations the journal remembers; ours.
+pub const JOURNAL_ENTRIES: usize = 4096;
+/// Characters kept of a client's product info; ours.
+pub const PRODUCT_INFO_CHARS: usize = 512;
+/// Characters of a model id (DTMI); the DTDL v2 limit.
+pub const MODEL_ID_CHARS: usize = 2048;
+/// Certificate authorities one hub registers; ours, the service documents 25.
+pub const CERTIFICATE_AUTHORITIES: usize = 25;

@@ -1,0 +1,214 @@
+//! Hub time: instants, the clock they come from, and the one heap of work that falls due later.
+//!
+//! Hub time is what the service documents (expiry, stamps, retention); keep-alive and handshake limits are wire
+//! time and belong to tokio. See ARCHITECTURE section 5.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use tokio::sync::Notify;
+
+use crate::ids::IdentityId;
+
+const TICKS_PER_SEC: i64 = 10_000_000;
+/// .NET ticks (100 ns since year 1) at the Unix epoch; generation ids look like ticks.
+const DOTNET_TICKS_AT_EPOCH: i64 = 621_355_968_000_000_000;
+
+/// An instant in hub time, in steps of 100 ns like the service's own stamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The latest instant there is; "never" for an expiry.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// Whole seconds since 1970, saturating at the ends of the range.
+    pub const fn from_unix_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(TICKS_PER_SEC))
+    }
+
+    /// 100 ns ticks since 1970.
+    pub const fn from_ticks(ticks: i64) -> Self {
+        Self(ticks)
+    }
+
+    /// 100 ns ticks since 1970.
+    pub const fn ticks(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970, rounded down.
+    pub const fn unix_secs(self) -> i64 {
+        self.0.div_euclid(TICKS_PER_SEC)
+    }
+
+    /// Milliseconds since 1970, rounded down, as AMQP timestamps are.
+    pub const fn unix_millis(self) -> i64 {
+        self.0.div_euclid(TICKS_PER_SEC / 1000)
+    }
+
+    /// 100 ns since year 1, the form generation ids take.
+    pub const fn dotnet_ticks(self) -> i64 {
+        self.0.saturating_add(DOTNET_TICKS_AT_EPOCH)
+    }
+
+    /// This instant moved on, saturating at [`Self::MAX`].
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        let ticks = i64::try_from(by.as_nanos() / 100).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(ticks))
+    }
+
+    /// How long from `earlier` to here; zero when it is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        let ticks = u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0);
+        Duration::from_nanos(ticks.saturating_mul(100))
+    }
+
+    /// Reads RFC 3339 text such as `2026-01-01T00:00:00Z`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(at.unix_timestamp_nanos() / 100).ok().map(Self)
+    }
+}
+
+/// `2026-01-01T00:00:00.1234567Z`: always seven digits, always UTC (contract/rest.md 0.6).
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = i128::from(self.0) * 100;
+        let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let format =
+            format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
+        f.write_str(&at.format(&format).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Where hub time comes from; the core asks once per operation.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// The current hub time.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
+        Timestamp(i64::try_from(nanos / 100).unwrap_or(i64::MAX))
+    }
+}
+
+/// A clock that stands still until told to move; for tests.
+#[derive(Debug)]
+pub struct ManualClock(Mutex<Timestamp>);
+
+impl ManualClock {
+    /// Stands at `now`.
+    pub const fn at(now: Timestamp) -> Self {
+        Self(Mutex::new(now))
+    }
+
+    /// Moves on by `by`. What falls due runs at the next `Hub::run_due`.
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.0.lock();
+        *now = now.plus(by);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock()
+    }
+}
+
+/// Something the hub does later without anybody asking.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Deadline {
+    /// The credential of a session may have expired; `generation` says which session was meant.
+    SessionExpiry { identity: IdentityId, generation: u64 },
+}
+
+/// The heap of everything due later; the assembly's ticker sleeps until its earliest row.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    heap: Mutex<BinaryHeap<Reverse<(Timestamp, Deadline)>>>,
+    earlier: Notify,
+}
+
+impl Deadlines {
+    pub(crate) fn push(&self, at: Timestamp, deadline: Deadline) {
+        let mut heap = self.heap.lock();
+        let is_earliest = heap.peek().is_none_or(|Reverse((first, _))| at < *first);
+        heap.push(Reverse((at, deadline)));
+        drop(heap);
+        if is_earliest {
+            self.earlier.notify_one();
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.heap.lock().peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes the earliest row if it is due.
+    pub(crate) fn pop_due(&self, now: Timestamp) -> Option<(Timestamp, Deadline)> {
+        let mut heap = self.heap.lock();
+        if heap.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            return heap.pop().map(|Reverse(row)| row);
+        }
+        None
+    }
+
+    /// Resolves when a row earlier than all others was added.
+    pub(crate) async fn changed(&self) {
+        self.earlier.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::DeviceId;
+
+    #[test]
+    fn a_timestamp_always_shows_seven_digits_and_z() {
+        let at = Timestamp::from_unix_secs(1_767_225_600);
+        assert_eq!(at.to_string(), "2026-01-01T00:00:00.0000000Z");
+        assert_eq!(at.plus(Duration::from_nanos(123_456_700)).to_string(), "2026-01-01T00:00:00.1234567Z");
+    }
+
+    #[test]
+    fn a_generation_id_has_eighteen_digits_like_dotnet_ticks() {
+        assert_eq!(Timestamp::from_unix_secs(1_468_627_961).dotnet_ticks().to_string().len(), 18);
+    }
+
+    #[test]
+    fn an_absurd_expiry_saturates_instead_of_wrapping() {
+        assert_eq!(Timestamp::from_unix_secs(i64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MAX.plus(Duration::MAX), Timestamp::MAX);
+    }
+
+    #[test]
+    fn deadlines_come_out_in_time_order_and_only_when_due() {
+        let deadlines = Deadlines::default();
+        let row = |generation| Deadline::SessionExpiry {
+            identity: IdentityId::device(DeviceId::parse("d").unwrap()),
+            generation,
+        };
+        let at = Timestamp::from_unix_secs;
+        deadlines.push(at(20), row(2));
+        deadlines.push(at(10), row(1));
+        assert_eq!(deadlines.next(), Some(at(10)));
+        assert_eq!(deadlines.pop_due(at(9)), None);
+        assert_eq!(deadlines.pop_due(at(15)), Some((at(10), row(1))));
+        assert_eq!(deadlines.pop_due(at(15)), None);
+    }
+}
