@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Who is it, and until when: turns what a client presents into a [`hub::access::Grant`].
+//!
+//! In reading order:
+//! - [`sas_token`] and [`resource`]: shared access signatures, and what their `sr` reaches.
+//! - [`certificate`] and [`chain`]: what TLS saw, thumbprints, and the way from a leaf to a registered authority.
+//! - [`authorities`]: the certificate authorities registered with the hub, with proof of possession.
+//! - [`authenticator`]: the one path every head takes, with one log line and one journal row per refusal.
+pub mod certificate;
+pub mod chain;
+pub mod resource;
+pub mod sas_token;
+
+pub use certificate::PeerCertificates;
+pub use resource::Resource;
+pub use sas_token::SasToken;
