@@ -1,0 +1,155 @@
+//! One ordered byte stream to the hub, whatever carries it: TLS over TCP, or binary messages of a WebSocket over
+//! TLS (contract/amqp.md 1, contract/mqtt.md 1). MQTT and AMQP above see only bytes.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _, future};
+use http::HeaderValue;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
+
+use crate::error::{Error, ErrorKind};
+
+/// Largest WebSocket message taken from the hub, in bytes: one twin (two sections of 32 KiB) or one
+/// cloud-to-device message (64 KiB) with room for JSON spelling and several frames per message.
+const MAX_WEBSOCKET_MESSAGE_BYTES: usize = 1024 * 1024;
+
+const WEBSOCKET_PATH: &str = "/$iothub/websocket";
+
+/// Where to connect and how to trust it.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: Arc<ClientConfig>,
+}
+
+/// The carrier under MQTT or AMQP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Tls,
+    /// With the subprotocol to ask for.
+    WebSocket(&'static str),
+}
+
+/// A connected stream.
+pub(crate) struct ByteStream(Pin<Box<dyn ReadWrite>>);
+
+trait ReadWrite: AsyncRead + AsyncWrite + Send {}
+impl<T: AsyncRead + AsyncWrite + Send> ReadWrite for T {}
+
+impl Endpoint {
+    pub(crate) async fn connect(&self, carrier: Carrier) -> Result<ByteStream, Error> {
+        let tls = self.connect_tls().await?;
+        match carrier {
+            Carrier::Tls => Ok(ByteStream(Box::pin(tls))),
+            Carrier::WebSocket(subprotocol) => self.upgrade(tls, subprotocol).await,
+        }
+    }
+
+    async fn connect_tls(&self) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Error> {
+        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| {
+            self.failed("is the hub running, and is this its name and port?").with_source(error)
+        })?;
+        tcp.set_nodelay(true).map_err(|error| self.failed("the socket broke").with_source(error))?;
+        let name = ServerName::try_from(self.host.clone()).map_err(|error| {
+            Error::configuration(format!("{:?} is not a host name", self.host)).with_source(error)
+        })?;
+        TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await.map_err(|error| {
+            self.failed("TLS failed; for a hub with its own root certificate, trust that (IOTHUB_CA_FILE)")
+                .with_source(error)
+        })
+    }
+
+    async fn upgrade(
+        &self,
+        tls: tokio_rustls::client::TlsStream<TcpStream>,
+        subprotocol: &'static str,
+    ) -> Result<ByteStream, Error> {
+        let not_upgraded = |error: tungstenite::Error| {
+            self.failed("the server there does not speak the hub's WebSocket").with_source(error)
+        };
+        let url = format!("wss://{}:{}{WEBSOCKET_PATH}", self.host, self.port);
+        let mut request = url.into_client_request().map_err(not_upgraded)?;
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_WEBSOCKET_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_WEBSOCKET_MESSAGE_BYTES));
+        // The handshake checks that the hub chose the subprotocol that was asked for.
+        let (socket, _) = tokio_tungstenite::client_async_with_config(request, tls, Some(config))
+            .await
+            .map_err(not_upgraded)?;
+        let (sink, stream) = socket.split();
+        let writer = SinkWriter::new(CopyToBytes::new(
+            sink.sink_map_err(io::Error::other).with(|bytes: Bytes| future::ok::<_, io::Error>(Message::Binary(bytes))),
+        ));
+        let reader = StreamReader::new(stream.filter_map(|message| {
+            future::ready(match message {
+                Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
+                // Pings are answered below this; a close frame ends the stream by itself.
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => None,
+                Ok(Message::Text(_)) => {
+                    Some(Err(io::Error::new(io::ErrorKind::InvalidData, "text in a binary WebSocket")))
+                }
+                Err(error) => Some(Err(io::Error::other(error))),
+            })
+        }));
+        Ok(ByteStream(Box::pin(tokio::io::join(reader, writer))))
+    }
+
+    fn failed(&self, hint: &str) -> Error {
+        Error::new(
+            ErrorKind::Connection,
+            format!("could not connect to {}:{}: {hint}", self.host, self.port),
+        )
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({}:{})", self.host, self.port)
+    }
+}
+
+impl fmt::Debug for ByteStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByteStream")
+    }
+}
+
+impl AsyncRead for ByteStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ByteStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.as_mut().poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_shutdown(cx)
+    }
+}
