@@ -1,0 +1,112 @@
+'use strict';
+
+// azure-iothub's registry: identities, twins, and the ETags that guard them.
+
+const assert = require('node:assert/strict');
+const { randomUUID } = require('node:crypto');
+const { test } = require('node:test');
+
+const { Registry } = require('azure-iothub');
+
+const { createDevice, ownerConnectionString, registry } = require('./support');
+
+test('a device is created, read, updated, listed and deleted', async () => {
+  const deviceId = `node-${randomUUID()}`;
+  const { responseBody: created } = await registry.create({ deviceId });
+  assert.equal(created.status, 'enabled');
+  assert.equal(Buffer.from(created.authentication.symmetricKey.primaryKey, 'base64').length, 32);
+  assert.deepEqual((await registry.get(deviceId)).responseBody, created);
+
+  const { responseBody: updated } = await registry.update({ deviceId, status: 'disabled', statusReason: 'tested' });
+  assert.deepEqual([updated.status, updated.statusReason], ['disabled', 'tested']);
+  assert.notEqual(updated.etag, created.etag);
+
+  const { responseBody: all } = await registry.list();
+  assert.ok(all.some((device) => device.deviceId === deviceId));
+
+  await registry.delete(deviceId);
+  await assert.rejects(registry.get(deviceId), { name: 'DeviceNotFoundError' });
+  await assert.rejects(registry.delete(deviceId), { name: 'DeviceNotFoundError' });
+});
+
+test('ids with every legal character name what they say', async () => {
+  const deviceId = `-:.+%_#*?!(),=@;$'${randomUUID()}`;
+  await registry.create({ deviceId });
+  assert.equal((await registry.get(deviceId)).responseBody.deviceId, deviceId);
+  await registry.addModule({ deviceId, moduleId: deviceId });
+  assert.equal((await registry.getModule(deviceId, deviceId)).responseBody.moduleId, deviceId);
+  assert.equal((await registry.getModuleTwin(deviceId, deviceId)).responseBody.moduleId, deviceId);
+  await registry.delete(deviceId);
+});
+
+test('an id that is none is refused', async () => {
+  for (const deviceId of ['with space', 'with/slash', 'ä', 'x'.repeat(129)]) {
+    await assert.rejects(registry.create({ deviceId }), { name: 'ArgumentError' }, deviceId);
+  }
+  await registry.create({ deviceId: 'x'.repeat(128) });
+  await registry.delete('x'.repeat(128));
+});
+
+test('a module is guarded by its ETag', async () => {
+  const { deviceId } = await createDevice();
+  const { responseBody: module } = await registry.addModule({ deviceId, moduleId: 'module01', managedBy: 'me' });
+  assert.equal(module.managedBy, 'me');
+
+  const { responseBody: updated } = await registry.updateModule({ ...module, managedBy: 'you' });
+  assert.equal(updated.managedBy, 'you');
+  await assert.rejects(registry.updateModule(module), { name: 'InvalidEtagError' });
+  await assert.rejects(registry.removeModule(module), { name: 'InvalidEtagError' });
+  assert.equal((await registry.getModule(deviceId, 'module01')).responseBody.managedBy, 'you');
+  const { responseBody: forced } = await registry.updateModule({ ...module, managedBy: 'all' }, true);
+  assert.equal(forced.managedBy, 'all');
+
+  await registry.removeModule(forced);
+  assert.deepEqual((await registry.getModulesOnDevice(deviceId)).responseBody, []);
+});
+
+test('twins merge, drop nulls, and are guarded by their ETag', async () => {
+  const { deviceId } = await createDevice();
+  const { responseBody: twin } = await registry.getTwin(deviceId);
+  assert.deepEqual([twin.properties.desired.$version, twin.properties.reported.$version, twin.version], [1, 1, 2]);
+
+  await twin.update({ tags: { building: { floor: 1 } }, properties: { desired: { a: 1, b: { c: 2, d: 3 } } } });
+  assert.equal(twin.properties.desired.$version, 2);
+  assert.equal(twin.properties.desired.$metadata.b.c.$lastUpdatedVersion, 2);
+  const stale = twin.etag;
+  await twin.update({ properties: { desired: { b: { c: null } } } });
+  assert.deepEqual(twin.properties.desired.b, { d: 3 });
+  assert.deepEqual(twin.tags, { building: { floor: 1 } });
+
+  await assert.rejects(
+    registry.updateTwin(deviceId, { properties: { desired: { a: 2 } } }, stale),
+    { name: 'InvalidEtagError' },
+  );
+  const { responseBody: forced } = await registry.updateTwin(deviceId, { tags: null }, '*');
+  assert.deepEqual(forced.tags, {});
+  assert.equal(forced.properties.desired.a, 1);
+  assert.equal(forced.properties.desired.$version, 3);
+});
+
+test('a twin past its limits is refused and unchanged', async () => {
+  const { deviceId } = await createDevice();
+  const update = (desired) => registry.updateTwin(deviceId, { properties: { desired } }, '*');
+  await update({ text: 'x'.repeat(4096) });
+  await assert.rejects(update({ text: 'x'.repeat(4097) }), { name: 'ArgumentError' });
+  await update(nested(10));
+  await assert.rejects(update(nested(11)), { name: 'ArgumentError' });
+  await assert.rejects(update({ 'with space': 1 }), { name: 'ArgumentError' });
+  const { responseBody: twin } = await registry.getTwin(deviceId);
+  assert.equal(twin.properties.desired.$version, 3);
+});
+
+test('a connection string with a wrong key, or of no policy, opens nothing', async () => {
+  const wrongKey = ownerConnectionString.replace(/SharedAccessKey=.*/, 'SharedAccessKey=d3Jvbmcga2V5IG9mIG93bmVy');
+  await assert.rejects(Registry.fromConnectionString(wrongKey).list(), { name: 'UnauthorizedError' });
+  const noPolicy = ownerConnectionString.replace(/SharedAccessKeyName=[^;]*/, 'SharedAccessKeyName=nobody');
+  await assert.rejects(Registry.fromConnectionString(noPolicy).list(), { name: 'UnauthorizedError' });
+});
+
+// A document with a value `depth` levels below the section.
+function nested(depth) {
+  return depth === 1 ? { property: 1 } : { level: nested(depth - 1) };
+}

@@ -1,0 +1,122 @@
+"""What every Python test is given: the hub's address and keys, a registry, fresh identities, the admin API.
+
+scenarios/with-emulator starts the emulator and says in the environment where it is.
+"""
+
+import json
+import os
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+import uuid
+
+import pytest
+
+# Longest wait for something that must happen; a busy machine needs seconds, a broken hub never answers.
+PATIENCE_S = 30
+
+# azure-iot-hub speaks through requests, which takes its trust anchors from here.
+os.environ["REQUESTS_CA_BUNDLE"] = os.environ["IOTHUB_EMULATOR_CA"]
+
+from azure.iot.hub import IoTHubRegistryManager  # noqa: E402  (reads the variable above)
+
+
+@pytest.fixture(scope="session")
+def owner():
+    """The parts of the connection string of the policy iothubowner."""
+    return parse(os.environ["IOTHUB_CONNECTION_STRING"])
+
+
+@pytest.fixture(scope="session")
+def root_certificate():
+    """The emulator's root certificate as PEM text."""
+    with open(os.environ["IOTHUB_EMULATOR_CA"], encoding="ascii") as file:
+        return file.read()
+
+
+@pytest.fixture(scope="session")
+def registry():
+    """A registry manager with every right."""
+    return IoTHubRegistryManager.from_connection_string(os.environ["IOTHUB_CONNECTION_STRING"])
+
+
+@pytest.fixture
+def device_id():
+    """The name of a device no other test knows."""
+    return f"python-{uuid.uuid4()}"
+
+
+@pytest.fixture
+def device(registry, device_id):
+    """A fresh device with generated keys."""
+    return registry.create_device_with_sas(device_id, "", "", "enabled")
+
+
+@pytest.fixture
+def module(registry, device):
+    """A fresh module with generated keys on a fresh device."""
+    return registry.create_module_with_sas(device.device_id, "module01", "", "", "")
+
+
+@pytest.fixture
+def events():
+    """What the built-in event hub holds of a device, newest first."""
+    return lambda device_id: admin("/admin/events", device=device_id)
+
+
+@pytest.fixture
+def connects():
+    """What the journal holds of an identity's attempts to connect, newest first."""
+
+    def of(device_id, module_id=None):
+        entries = admin("/admin/journal", device=device_id, **({"module": module_id} if module_id else {}))
+        return [entry for entry in entries if entry["operation"] == "Connect"]
+
+    return of
+
+
+@pytest.fixture
+def self_signed(tmp_path):
+    """Makes a self-signed certificate: the paths of certificate and key, and the thumbprint."""
+
+    def make(common_name):
+        certificate, key = str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")
+        subject = "/CN=" + common_name.replace("/", "\\/")
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
+                "-days", "30", "-subj", subject)
+        fingerprint = openssl("x509", "-in", certificate, "-noout", "-fingerprint", "-sha256")
+        return certificate, key, fingerprint.strip().split("=")[1].replace(":", "")
+
+    return make
+
+
+def parse(connection_string):
+    return dict(part.split("=", 1) for part in connection_string.split(";"))
+
+
+def connection_string(owner, identity):
+    """The connection string of a device or module with its primary key."""
+    module = f"ModuleId={identity.module_id};" if getattr(identity, "module_id", None) else ""
+    key = identity.authentication.symmetric_key.primary_key
+    return f"HostName={owner['HostName']};DeviceId={identity.device_id};{module}SharedAccessKey={key}"
+
+
+def until(observed, what):
+    """Asks `observed` until it returns something true, and returns that."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        value = observed()
+        if value:
+            return value
+    raise AssertionError(f"{what}: not within {PATIENCE_S} s")
+
+
+def admin(path, **query):
+    url = f"{os.environ['IOTHUB_EMULATOR_ADMIN_URL']}{path}?{urllib.parse.urlencode(query)}"
+    with urllib.request.urlopen(url) as response:
+        return json.load(response)
+
+
+def openssl(*arguments):
+    return subprocess.run(["openssl", *arguments], check=True, capture_output=True, text=True).stdout
