@@ -92,8 +92,8 @@ test('a twin past its limits is refused and unchanged', async () => {
   const update = (desired) => registry.updateTwin(deviceId, { properties: { desired } }, '*');
   await update({ text: 'x'.repeat(4096) });
   await assert.rejects(update({ text: 'x'.repeat(4097) }), { name: 'ArgumentError' });
-  await update(nested(10));
-  await assert.rejects(update(nested(11)), { name: 'ArgumentError' });
+  await update(nested(11));
+  await assert.rejects(update(nested(12)), { name: 'ArgumentError' });
   await assert.rejects(update({ 'with space': 1 }), { name: 'ArgumentError' });
   const { responseBody: twin } = await registry.getTwin(deviceId);
   assert.equal(twin.properties.desired.$version, 3);
@@ -106,7 +106,7 @@ test('a connection string with a wrong key, or of no policy, opens nothing', asy
   await assert.rejects(Registry.fromConnectionString(noPolicy).list(), { name: 'UnauthorizedError' });
 });
 
-// A document with a value `depth` levels below the section.
+// A document whose value lies under `depth` names; the hub allows ten objects below the section.
 function nested(depth) {
   return depth === 1 ? { property: 1 } : { level: nested(depth - 1) };
 }
