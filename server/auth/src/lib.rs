@@ -5,11 +5,13 @@
 //! - [`certificate`] and [`chain`]: what TLS saw, thumbprints, and the way from a leaf to a registered authority.
 //! - [`authorities`]: the certificate authorities registered with the hub, with proof of possession.
 //! - [`authenticator`]: the one path every head takes, with one log line and one journal row per refusal.
+pub mod authorities;
 pub mod certificate;
 pub mod chain;
 pub mod resource;
 pub mod sas_token;
 
+pub use authorities::{CertificateAuthorities, CertificateAuthority};
 pub use certificate::PeerCertificates;
 pub use resource::Resource;
 pub use sas_token::SasToken;

@@ -30,7 +30,8 @@ impl Entropy {
         self.0.lock().next_u32()
     }
 
-    pub(crate) fn wide(&self) -> u128 {
+    /// 128 random bits, for tracking ids and codes nobody shall guess.
+    pub fn wide(&self) -> u128 {
         let mut bytes = [0; 16];
         self.0.lock().fill_bytes(&mut bytes);
         u128::from_be_bytes(bytes)
