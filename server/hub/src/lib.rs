@@ -1,7 +1,144 @@
 //! The core of the emulated IoT hub: all state, all decisions, no protocol.
+//!
+//! Reading order: [`ids`], [`time`], [`error`], [`access`] and [`limits`] are the vocabulary; [`gate`] is the one
+//! door in; behind it [`identity`], [`twin`], [`device_session`], [`telemetry`] and [`events`] are the
+//! capabilities, which share the per-device lock of `state`. Everything is synchronous: what a head awaits is
+//! [`gate::Gate::admit`] and [`device_session::DeviceSession::next`].
+
 pub mod access;
+pub mod device_session;
 pub mod entropy;
 pub mod error;
+pub mod events;
+pub mod gate;
+pub mod identity;
 pub mod ids;
 pub mod limits;
+mod state;
+pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod time;
+pub mod twin;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::access::SharedAccessPolicy;
+use crate::device_session::DisconnectReason;
+use crate::entropy::Entropy;
+use crate::events::EventHub;
+use crate::gate::{Gate, Journal};
+use crate::ids::{HubName, TrackingId};
+use crate::state::Devices;
+use crate::time::{Clock, Deadline, Deadlines, Timestamp};
+
+/// What a hub is made from.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// Its name in events.
+    pub name: HubName,
+    /// Its shared access policies.
+    pub policies: Vec<SharedAccessPolicy>,
+    /// Partitions of its event hub, 1 to [`limits::PARTITIONS_MAX`].
+    pub partitions: u8,
+}
+
+/// One IoT hub.
+#[derive(Debug)]
+pub struct Hub {
+    name: HubName,
+    policies: Vec<SharedAccessPolicy>,
+    clock: Arc<dyn Clock>,
+    entropy: Entropy,
+    journal: Arc<Journal>,
+    gate: Gate,
+    devices: Devices,
+    events: EventHub,
+    deadlines: Deadlines,
+    session_generations: AtomicU64,
+}
+
+impl Hub {
+    /// An empty hub.
+    pub fn new(config: HubConfig, clock: Arc<dyn Clock>, entropy: Entropy) -> Arc<Self> {
+        let journal = Arc::new(Journal::default());
+        Arc::new(Self {
+            name: config.name,
+            policies: config.policies,
+            gate: Gate::new(Arc::clone(&clock), Arc::clone(&journal)),
+            clock,
+            entropy,
+            journal,
+            devices: Devices::default(),
+            events: EventHub::new(config.partitions),
+            deadlines: Deadlines::default(),
+            session_generations: AtomicU64::new(0),
+        })
+    }
+
+    /// The hub's name.
+    pub const fn name(&self) -> &HubName {
+        &self.name
+    }
+
+    /// The shared access policies.
+    pub fn policies(&self) -> &[SharedAccessPolicy] {
+        &self.policies
+    }
+
+    /// Hub time.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The door to every operation.
+    pub const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Recent operations.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The built-in event hub.
+    pub const fn events(&self) -> &EventHub {
+        &self.events
+    }
+
+    /// A fresh id for an error that goes out.
+    pub fn tracking_id(&self) -> TrackingId {
+        TrackingId::new(self.entropy.wide(), self.clock.now())
+    }
+
+    /// When the earliest thing falls due.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.next()
+    }
+
+    /// Resolves when [`Self::next_deadline`] moved to an earlier instant. For one waiter.
+    pub async fn deadlines_changed(&self) {
+        self.deadlines.changed().await;
+    }
+
+    /// Does everything that is due, in time order.
+    pub fn run_due(&self) {
+        let now = self.clock.now();
+        while let Some((due, deadline)) = self.deadlines.pop_due(now) {
+            match &deadline {
+                Deadline::SessionExpiry { .. } => self.session_expiry_due(&deadline, due, now),
+            }
+        }
+    }
+
+    /// Tells every session that the hub is stopping.
+    pub fn stop(&self) {
+        self.each_session(|session| session.mailbox.close(DisconnectReason::HubStopping));
+    }
+
+
+    fn next_session_generation(&self) -> u64 {
+        self.session_generations.fetch_add(1, Ordering::Relaxed)
+    }
+}

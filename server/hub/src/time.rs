@@ -132,8 +132,8 @@ impl Clock for ManualClock {
 /// Something the hub does later without anybody asking.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Deadline {
-    /// The credential of a session may have expired; `generation` says which session was meant.
-    SessionExpiry { identity: IdentityId, generation: u64 },
+    /// The credential an identity is connected with may have expired.
+    SessionExpiry { identity: IdentityId },
 }
 
 /// The heap of everything due later; the assembly's ticker sleeps until its earliest row.
@@ -199,16 +199,13 @@ mod tests {
     #[test]
     fn deadlines_come_out_in_time_order_and_only_when_due() {
         let deadlines = Deadlines::default();
-        let row = |generation| Deadline::SessionExpiry {
-            identity: IdentityId::device(DeviceId::parse("d").unwrap()),
-            generation,
-        };
+        let row = |id| Deadline::SessionExpiry { identity: IdentityId::device(DeviceId::parse(id).unwrap()) };
         let at = Timestamp::from_unix_secs;
-        deadlines.push(at(20), row(2));
-        deadlines.push(at(10), row(1));
+        deadlines.push(at(20), row("late"));
+        deadlines.push(at(10), row("early"));
         assert_eq!(deadlines.next(), Some(at(10)));
         assert_eq!(deadlines.pop_due(at(9)), None);
-        assert_eq!(deadlines.pop_due(at(15)), Some((at(10), row(1))));
+        assert_eq!(deadlines.pop_due(at(15)), Some((at(10), row("early"))));
         assert_eq!(deadlines.pop_due(at(15)), None);
     }
 }

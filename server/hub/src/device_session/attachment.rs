@@ -1,0 +1,128 @@
+//! What an identity's lock guards of its connection: the live session, the subscriptions kept for the next one,
+//! when it was last seen. All ways a session ends lead through here, so the Will and the state change come once.
+
+use std::sync::Arc;
+
+use crate::Hub;
+use crate::access::Subject;
+use crate::device_session::connect::SessionCore;
+use crate::device_session::mailbox::DisconnectReason;
+use crate::device_session::presence::{ConnectionState, Presence};
+use crate::ids::IdentityId;
+use crate::time::{Deadline, Timestamp};
+
+/// The subscriptions of a CleanSession=0 session, kept across its connections (contract/mqtt.md 2.9). The core
+/// stores them; only the head reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SavedSession {
+    /// In order of subscription.
+    pub subscriptions: Vec<SavedSubscription>,
+}
+
+/// One kept subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedSubscription {
+    /// The topic filter.
+    pub filter: Box<str>,
+    /// The granted quality of service.
+    pub qos: u8,
+    /// When it was first made.
+    pub created_at: Timestamp,
+}
+
+/// The connection side of an identity.
+#[derive(Debug, Default)]
+pub(crate) struct Attachment {
+    session: Option<Arc<SessionCore>>,
+    pub(crate) saved: Option<Box<SavedSession>>,
+    presence: Presence,
+    /// When the outstanding `SessionExpiry` row falls due; one row an identity keeps the heap bounded.
+    expiry_row: Option<Timestamp>,
+}
+
+impl Attachment {
+    pub(crate) fn session(&self) -> Option<&Arc<SessionCore>> {
+        self.session.as_ref()
+    }
+
+    pub(crate) const fn presence(&self) -> Presence {
+        self.presence
+    }
+
+    /// The identity was heard of.
+    pub(crate) fn touch(&mut self, at: Timestamp) {
+        self.presence.last_activity = Some(at);
+    }
+
+    /// Makes `session` the live one, ending its predecessor first: old Will, then the new session's state.
+    pub(crate) fn begin(&mut self, hub: &Hub, at: Timestamp, session: Arc<SessionCore>) {
+        self.end(hub, at, DisconnectReason::TakenOver);
+        self.presence =
+            Presence { state: ConnectionState::Connected, state_updated: Some(at), last_activity: Some(at) };
+        self.watch_expiry(hub, &session);
+        self.session = Some(session);
+    }
+
+    /// Ends the live session, if any.
+    pub(crate) fn end(&mut self, hub: &Hub, at: Timestamp, reason: DisconnectReason) {
+        if let Some(session) = self.detach(hub, at) {
+            tracing::debug!(device = %session.identity.device, conn = %session.connection, "session ends: {reason}");
+            session.mailbox.close(reason);
+        }
+    }
+
+    /// Ends the live session if it rests on the identity's own credential and not on a policy's.
+    pub(crate) fn end_own_credential(&mut self, hub: &Hub, at: Timestamp, reason: DisconnectReason) {
+        let is_own = |session: &Arc<SessionCore>| matches!(session.grant().subject, Subject::Identity(_));
+        if self.session.as_ref().is_some_and(is_own) {
+            self.end(hub, at, reason);
+        }
+    }
+
+    /// Takes the session out because its head let go of it; a stale head cannot clear its successor.
+    pub(crate) fn release(&mut self, hub: &Hub, at: Timestamp, generation: u64) {
+        if self.session.as_ref().is_some_and(|live| live.generation == generation) {
+            self.detach(hub, at);
+        }
+    }
+
+    fn detach(&mut self, hub: &Hub, at: Timestamp) -> Option<Arc<SessionCore>> {
+        let session = self.session.take()?;
+        self.presence.state = ConnectionState::Disconnected;
+        self.presence.state_updated = Some(at);
+        if let Some(will) = session.take_will() {
+            hub.publish_will(&session, will, at);
+        }
+        Some(session)
+    }
+
+    /// Sees to it that an expiry row is due no later than the session's credential ends.
+    pub(crate) fn watch_expiry(&mut self, hub: &Hub, session: &SessionCore) {
+        let Some(ends_at) = session.ends_at() else { return };
+        if self.expiry_row.is_none_or(|due| ends_at < due) {
+            self.expiry_row = Some(ends_at);
+            hub.deadlines.push(ends_at, Deadline::SessionExpiry { identity: session.identity.clone() });
+        }
+    }
+
+    /// An expiry row fell due: the session ends unless it was renewed in time.
+    pub(crate) fn expiry_due(&mut self, hub: &Hub, identity: &IdentityId, due: Timestamp, now: Timestamp) {
+        if self.expiry_row != Some(due) {
+            return;
+        }
+        self.expiry_row = None;
+        let Some(session) = self.session.clone() else { return };
+        match session.ends_at() {
+            Some(ends_at) if ends_at <= now => {
+                tracing::warn!(
+                    device = %identity.device,
+                    module = identity.module.as_ref().map(crate::ids::ModuleId::as_str),
+                    conn = %session.connection,
+                    "credential expired without renewal; the client must reconnect with a new token"
+                );
+                self.end(hub, now, DisconnectReason::CredentialsExpired);
+            }
+            _ => self.watch_expiry(hub, &session),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The mailbox between the core and the head that serves a session: the core drops values in under the device's
+//! lock and never waits; the head takes them out when it can write.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::limits;
+
+/// What a session asked to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Changes of the desired properties.
+    DesiredProperties,
+}
+
+/// What a session is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The desired properties changed.
+    DesiredChanged(DesiredChange),
+    /// The session is over; nothing comes after this.
+    Closed(DisconnectReason),
+}
+
+/// One change of the desired properties.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredChange {
+    /// The new `$version`.
+    pub version: u64,
+    /// The change as JSON text, nulls for deletions, `$version` included.
+    pub patch: Bytes,
+}
+
+/// Why the hub ended a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisconnectReason {
+    /// The credential expired and was not renewed.
+    CredentialsExpired,
+    /// The hub shuts down.
+    HubStopping,
+    /// The device or module was deleted.
+    IdentityDeleted,
+    /// The device was disabled.
+    IdentityDisabled,
+    /// The way the identity authenticates was changed.
+    KeysChanged,
+    /// The client left too much unread.
+    SlowConsumer,
+    /// The same identity connected again.
+    TakenOver,
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CredentialsExpired => "the credential expired",
+            Self::HubStopping => "the hub is stopping",
+            Self::IdentityDeleted => "the identity was deleted",
+            Self::IdentityDisabled => "the device was disabled",
+            Self::KeysChanged => "the identity's keys or thumbprints were changed",
+            Self::SlowConsumer => "the client left too much unread",
+            Self::TakenOver => "the same identity connected again",
+        })
+    }
+}
+
+/// A bounded queue with one reader. It allocates nothing until something arrives.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    state: Mutex<MailboxState>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct MailboxState {
+    waiting: VecDeque<Delivery>,
+    wants_desired_properties: bool,
+    closed: Option<DisconnectReason>,
+}
+
+impl Mailbox {
+    pub(crate) fn subscribe(&self, to: Interest, wanted: bool) {
+        match to {
+            Interest::DesiredProperties => self.state.lock().wants_desired_properties = wanted,
+        }
+    }
+
+    pub(crate) fn wants(&self, what: Interest) -> bool {
+        match what {
+            Interest::DesiredProperties => self.state.lock().wants_desired_properties,
+        }
+    }
+
+    /// Never blocks. When the box is full the session is closed: its client re-reads its twin when it is back.
+    pub(crate) fn push(&self, delivery: Delivery) {
+        let mut state = self.state.lock();
+        if state.closed.is_some() {
+            return;
+        }
+        if state.waiting.len() < limits::MAILBOX_NOTIFICATIONS {
+            state.waiting.push_back(delivery);
+        } else {
+            state.closed = Some(DisconnectReason::SlowConsumer);
+            state.waiting = VecDeque::new();
+        }
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Overrides everything that still waits, and cannot be lost. The first reason stands.
+    pub(crate) fn close(&self, reason: DisconnectReason) {
+        let mut state = self.state.lock();
+        state.closed.get_or_insert(reason);
+        state.waiting = VecDeque::new();
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// The next value. Cancel-safe: a value is taken out only when it is returned.
+    pub(crate) async fn next(&self) -> Delivery {
+        loop {
+            if let Some(delivery) = self.take() {
+                return delivery;
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<Delivery> {
+        let mut state = self.state.lock();
+        if let Some(reason) = state.closed {
+            return Some(Delivery::Closed(reason));
+        }
+        let delivery = state.waiting.pop_front();
+        if state.waiting.is_empty() {
+            state.waiting = VecDeque::new();
+        }
+        delivery
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(version: u64) -> Delivery {
+        Delivery::DesiredChanged(DesiredChange { version, patch: Bytes::new() })
+    }
+
+    #[tokio::test]
+    async fn values_come_out_in_the_order_they_went_in() {
+        let mailbox = Mailbox::default();
+        mailbox.push(change(1));
+        mailbox.push(change(2));
+        assert_eq!(mailbox.next().await, change(1));
+        assert_eq!(mailbox.next().await, change(2));
+    }
+
+    #[tokio::test]
+    async fn closing_overrides_what_waits_and_the_first_reason_stands() {
+        let mailbox = Mailbox::default();
+        mailbox.push(change(1));
+        mailbox.close(DisconnectReason::TakenOver);
+        mailbox.close(DisconnectReason::HubStopping);
+        assert_eq!(mailbox.next().await, Delivery::Closed(DisconnectReason::TakenOver));
+        assert_eq!(mailbox.next().await, Delivery::Closed(DisconnectReason::TakenOver));
+    }
+
+    #[tokio::test]
+    async fn one_too_many_unread_closes_the_session_as_too_slow() {
+        let mailbox = Mailbox::default();
+        for version in 0..limits::MAILBOX_NOTIFICATIONS as u64 {
+            mailbox.push(change(version));
+        }
+        assert_eq!(mailbox.next().await, change(0));
+        mailbox.push(change(900));
+        mailbox.push(change(901));
+        assert_eq!(mailbox.next().await, Delivery::Closed(DisconnectReason::SlowConsumer));
+    }
+}

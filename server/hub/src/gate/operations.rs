@@ -1,0 +1,82 @@
+//! The hub's specification on one page: each operation, what it acts on and the right it needs
+//! (contract/rest.md 1.1 column P, 5.2).
+
+use crate::access::Permissions;
+use crate::ids::{DeviceId, IdentityId, ModuleId};
+
+/// What an operation acts on, as the journal shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The hub as a whole.
+    Hub,
+    /// One identity.
+    Identity(IdentityId),
+}
+
+impl From<()> for Target {
+    fn from((): ()) -> Self {
+        Self::Hub
+    }
+}
+
+impl From<DeviceId> for Target {
+    fn from(device: DeviceId) -> Self {
+        Self::Identity(IdentityId::device(device))
+    }
+}
+
+impl From<(DeviceId, ModuleId)> for Target {
+    fn from((device, module): (DeviceId, ModuleId)) -> Self {
+        Self::Identity(IdentityId::module(device, module))
+    }
+}
+
+impl From<IdentityId> for Target {
+    fn from(identity: IdentityId) -> Self {
+        Self::Identity(identity)
+    }
+}
+
+/// One row of the table. Only the macro below makes implementors.
+pub trait Operation: Send + 'static {
+    /// The name in the journal.
+    const NAME: &'static str;
+    /// The right a grant must give.
+    const NEEDS: Permissions;
+    /// What it acts on: nobody can be admitted for one thing and act on another.
+    type Target: Clone + Into<Target> + Send + Sync;
+}
+
+macro_rules! operations {
+    ($($name:ident on $target:ty, needs $right:ident: $doc:literal;)*) => {$(
+        #[doc = $doc]
+        #[derive(Clone, Copy, Debug)]
+        pub enum $name {}
+
+        impl Operation for $name {
+            const NAME: &'static str = stringify!($name);
+            const NEEDS: Permissions = Permissions::$right;
+            type Target = $target;
+        }
+    )*};
+}
+
+operations! {
+    CreateDevice   on DeviceId,             needs REGISTRY_WRITE:  "PUT /devices/{id} without If-Match.";
+    UpdateDevice   on DeviceId,             needs REGISTRY_WRITE:  "PUT /devices/{id} with If-Match.";
+    DeleteDevice   on DeviceId,             needs REGISTRY_WRITE:  "DELETE /devices/{id}.";
+    GetDevice      on DeviceId,             needs REGISTRY_READ:   "GET /devices/{id}.";
+    ListDevices    on (),                   needs REGISTRY_READ:   "GET /devices.";
+    CreateModule   on (DeviceId, ModuleId), needs REGISTRY_WRITE:  "PUT /devices/{id}/modules/{mid} without If-Match.";
+    UpdateModule   on (DeviceId, ModuleId), needs REGISTRY_WRITE:  "PUT /devices/{id}/modules/{mid} with If-Match.";
+    DeleteModule   on (DeviceId, ModuleId), needs REGISTRY_WRITE:  "DELETE /devices/{id}/modules/{mid}.";
+    GetModule      on (DeviceId, ModuleId), needs REGISTRY_READ:   "GET /devices/{id}/modules/{mid}.";
+    ListModules    on DeviceId,             needs REGISTRY_READ:   "GET /devices/{id}/modules.";
+    GetTwin        on IdentityId,           needs SERVICE_CONNECT: "GET /twins/...";
+    PatchTwin      on IdentityId,           needs SERVICE_CONNECT: "PATCH /twins/...";
+    ReplaceTwin    on IdentityId,           needs SERVICE_CONNECT: "PUT /twins/...";
+    Connect        on IdentityId,           needs DEVICE_CONNECT:  "A device or module comes online.";
+    ReadOwnTwin    on IdentityId,           needs DEVICE_CONNECT:  "A device or module reads its twin.";
+    UpdateReported on IdentityId,           needs DEVICE_CONNECT:  "A device or module reports properties.";
+    SendTelemetry  on IdentityId,           needs DEVICE_CONNECT:  "A device or module sends a message.";
+}

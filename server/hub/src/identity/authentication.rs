@@ -1,0 +1,200 @@
+//! How an identity proves who it is: symmetric keys, thumbprints or a certificate authority
+//! (contract/rest.md 2.3, 2.5).
+
+use crate::access::{SymmetricKey, SymmetricKeys};
+use crate::entropy::Entropy;
+use crate::error::{ErrorCode, HubError};
+
+/// What an identity must present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthenticationMechanism {
+    /// A certificate that leads to a registered CA and carries the identity as its CN.
+    CertificateAuthority,
+    /// Nothing is accepted.
+    None,
+    /// A token signed with either key.
+    Sas(SymmetricKeys),
+    /// A certificate with either thumbprint.
+    SelfSigned(Thumbprints),
+}
+
+impl AuthenticationMechanism {
+    /// The mechanism without its secrets.
+    pub const fn kind(&self) -> AuthenticationType {
+        match self {
+            Self::CertificateAuthority => AuthenticationType::CertificateAuthority,
+            Self::None => AuthenticationType::None,
+            Self::Sas(_) => AuthenticationType::Sas,
+            Self::SelfSigned(_) => AuthenticationType::SelfSigned,
+        }
+    }
+
+    /// Turns what a caller sent into what is stored. `current` is kept when the caller sent nothing; empty keys
+    /// are generated.
+    pub(crate) fn resolve(
+        spec: Option<&AuthenticationSpec>,
+        current: Option<&Self>,
+        entropy: &Entropy,
+    ) -> Result<Self, HubError> {
+        let generate = || Self::Sas(SymmetricKeys { primary: entropy.key(), secondary: entropy.key() });
+        let Some(spec) = spec else { return Ok(current.cloned().unwrap_or_else(generate)) };
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let thumbprints = (given(&spec.primary_thumbprint), given(&spec.secondary_thumbprint));
+        let kind = spec.kind.unwrap_or(match thumbprints {
+            (None, None) => AuthenticationType::Sas,
+            _ => AuthenticationType::SelfSigned,
+        });
+        match kind {
+            AuthenticationType::CertificateAuthority => Ok(Self::CertificateAuthority),
+            AuthenticationType::None => Ok(Self::None),
+            AuthenticationType::Sas => match (given(&spec.primary_key), given(&spec.secondary_key)) {
+                (None, None) => Ok(generate()),
+                (Some(primary), Some(secondary)) => Ok(Self::Sas(SymmetricKeys {
+                    primary: SymmetricKey::from_base64(&primary)?,
+                    secondary: SymmetricKey::from_base64(&secondary)?,
+                })),
+                _ => Err(HubError::new(
+                    ErrorCode::ArgumentInvalid,
+                    "Give both symmetric keys, or neither to have them generated.",
+                )),
+            },
+            AuthenticationType::SelfSigned => {
+                let (primary, secondary) = thumbprints;
+                if primary.is_none() && secondary.is_none() {
+                    return Err(HubError::new(
+                        ErrorCode::ArgumentInvalid,
+                        "Authentication of type selfSigned needs a primary or a secondary thumbprint.",
+                    ));
+                }
+                let parse = |text: Option<String>| text.map(|text| Thumbprint::parse(&text)).transpose();
+                Ok(Self::SelfSigned(Thumbprints { primary: parse(primary)?, secondary: parse(secondary)? }))
+            }
+        }
+    }
+}
+
+/// The names of the mechanisms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthenticationType {
+    /// `certificateAuthority`
+    CertificateAuthority,
+    /// `none`
+    None,
+    /// `sas`
+    Sas,
+    /// `selfSigned`
+    SelfSigned,
+}
+
+/// The authentication part of a create or update as the caller wrote it.
+#[derive(Clone, Debug, Default)]
+pub struct AuthenticationSpec {
+    /// The type, if given; else it follows from the thumbprints.
+    pub kind: Option<AuthenticationType>,
+    /// Base64; empty or absent means "generate".
+    pub primary_key: Option<String>,
+    /// Base64; empty or absent means "generate".
+    pub secondary_key: Option<String>,
+    /// Hex.
+    pub primary_thumbprint: Option<String>,
+    /// Hex.
+    pub secondary_thumbprint: Option<String>,
+}
+
+/// A SHA-1 or SHA-256 hash of a certificate in upper-case hex.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thumbprint(Box<str>);
+
+impl Thumbprint {
+    /// Accepts 40 or 64 hex digits in either case, no colons.
+    ///
+    /// # Errors
+    /// `ArgumentInvalid` for anything else.
+    pub fn parse(text: &str) -> Result<Self, HubError> {
+        if matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(Self(text.to_ascii_uppercase().into()));
+        }
+        Err(HubError::new(
+            ErrorCode::ArgumentInvalid,
+            "A thumbprint is 40 (SHA-1) or 64 (SHA-256) hexadecimal digits without separators.",
+        ))
+    }
+
+    /// Upper-case hex.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The certificates a self-signed identity is known by; one or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thumbprints {
+    /// Compared first.
+    pub primary: Option<Thumbprint>,
+    /// Compared second, so that certificates can be rolled.
+    pub secondary: Option<Thumbprint>,
+}
+
+/// What the authenticator needs to know of an identity.
+#[derive(Clone, Debug)]
+pub struct Authentication {
+    /// What must be presented.
+    pub mechanism: AuthenticationMechanism,
+    /// Whether the device (for a module: its device) is enabled.
+    pub device_is_enabled: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(spec: &AuthenticationSpec) -> Result<AuthenticationMechanism, HubError> {
+        AuthenticationMechanism::resolve(Some(spec), None, &Entropy::seeded(1))
+    }
+
+    #[test]
+    fn absent_and_empty_keys_are_generated_and_differ() {
+        for empty in [None, Some(String::new())] {
+            let spec =
+                AuthenticationSpec { primary_key: empty.clone(), secondary_key: empty, ..Default::default() };
+            let AuthenticationMechanism::Sas(keys) = resolve(&spec).unwrap() else { panic!("not sas") };
+            assert_ne!(keys.primary, keys.secondary);
+        }
+    }
+
+    #[test]
+    fn given_keys_are_kept_and_one_alone_is_refused() {
+        let key = "AAECAwQFBgcICQoLDA0ODw==".to_owned();
+        let mut spec = AuthenticationSpec {
+            primary_key: Some(key.clone()),
+            secondary_key: Some(key.clone()),
+            ..Default::default()
+        };
+        let AuthenticationMechanism::Sas(keys) = resolve(&spec).unwrap() else { panic!("not sas") };
+        assert_eq!(keys.primary.to_base64(), key);
+        spec.secondary_key = None;
+        assert_eq!(resolve(&spec).unwrap_err().code(), ErrorCode::ArgumentInvalid);
+    }
+
+    #[test]
+    fn a_thumbprint_without_a_type_means_self_signed() {
+        let spec = AuthenticationSpec { primary_thumbprint: Some("ab".repeat(20)), ..Default::default() };
+        assert_eq!(resolve(&spec).unwrap().kind(), AuthenticationType::SelfSigned);
+    }
+
+    #[test]
+    fn thumbprints_of_both_lengths_are_accepted_and_colons_are_not() {
+        assert_eq!(Thumbprint::parse(&"ab".repeat(20)).unwrap().as_str(), "AB".repeat(20));
+        assert!(Thumbprint::parse(&"0F".repeat(32)).is_ok());
+        for bad in ["ab:".repeat(20), "ab".repeat(21), "zz".repeat(20)] {
+            assert!(Thumbprint::parse(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_update_without_authentication_keeps_what_is_stored() {
+        let stored = AuthenticationMechanism::CertificateAuthority;
+        let kept = AuthenticationMechanism::resolve(None, Some(&stored), &Entropy::seeded(1)).unwrap();
+        assert_eq!(kept, stored);
+    }
+}

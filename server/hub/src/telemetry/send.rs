@@ -1,0 +1,156 @@
+//! Taking messages in: size check, stamps, append to the built-in event hub. What is acknowledged is readable.
+
+use crate::Hub;
+use crate::access::{CredentialKind, Grant};
+use crate::device_session::SessionCore;
+use crate::error::{ErrorCode, HubError};
+use crate::events::{EventPosition, MessageSource, NewEvent};
+use crate::gate::Admitted;
+use crate::gate::operations::SendTelemetry;
+use crate::ids::IdentityId;
+use crate::limits;
+use crate::state::DeviceState;
+use crate::telemetry::DeviceMessage;
+use crate::time::Timestamp;
+
+/// Application property that marks a Will (contract/mqtt.md 2.8).
+const MESSAGE_TYPE: &str = "iothub-MessageType";
+const MESSAGE_TYPE_WILL: &str = "Will";
+
+impl Hub {
+    /// Appends a message to the event hub.
+    ///
+    /// # Errors
+    /// `MessageTooLarge`; `DeviceNotFound`, `ModuleNotFound` when the identity is gone.
+    pub fn send_telemetry(
+        &self,
+        by: Admitted<SendTelemetry>,
+        message: DeviceMessage,
+    ) -> Result<EventPosition, HubError> {
+        let send = || {
+            check_size(message.size_bytes())?;
+            self.with_sender(&by, |stamps| self.events().append(stamps.event(message)))
+        };
+        let sent = send();
+        by.conclude(sent)
+    }
+
+    /// Appends the messages of a batch, all or none.
+    ///
+    /// # Errors
+    /// As [`Self::send_telemetry`]; the size limit holds for the batch as a whole.
+    pub fn send_telemetry_batch(&self, by: Admitted<SendTelemetry>, messages: Vec<DeviceMessage>) -> Result<(), HubError> {
+        let send = || {
+            check_size(messages.iter().map(DeviceMessage::size_bytes).sum())?;
+            if messages.len() > limits::TELEMETRY_BATCH_MESSAGES {
+                return Err(HubError::new(
+                    ErrorCode::MessageTooLarge,
+                    format!("A batch holds at most {} messages.", limits::TELEMETRY_BATCH_MESSAGES),
+                ));
+            }
+            self.with_sender(&by, |stamps| {
+                for message in messages {
+                    self.events().append(stamps.event(message));
+                }
+            })
+        };
+        let sent = send();
+        by.conclude(sent)
+    }
+
+    fn with_sender<T>(
+        &self,
+        by: &Admitted<SendTelemetry>,
+        append: impl FnOnce(&Stamps<'_>) -> T,
+    ) -> Result<T, HubError> {
+        let identity = by.target();
+        let cell = self.devices.get(&identity.device)?;
+        let mut state = cell.lock(&identity.device)?;
+        let stamps = Stamps::new(identity, &mut state, by.grant(), by.at())?;
+        Ok(append(&stamps))
+    }
+
+    /// Sends the Will of a session that ended without a goodbye. Runs under the device's lock, which the session's
+    /// end already holds; so the stamps come from the session.
+    pub(crate) fn publish_will(&self, session: &SessionCore, will: DeviceMessage, at: Timestamp) {
+        let mut message = will;
+        message.properties.application.push((MESSAGE_TYPE.to_owned(), Some(MESSAGE_TYPE_WILL.to_owned())));
+        self.events().append(NewEvent {
+            identity: session.identity.clone(),
+            auth_method: auth_method(&session.grant(), &session.identity),
+            generation_id: session.generation_id,
+            model_id: session.model_id.clone(),
+            source: MessageSource::Telemetry,
+            properties: message.properties,
+            body: message.body,
+            accepted_at: at,
+        });
+    }
+}
+
+fn check_size(size_bytes: usize) -> Result<(), HubError> {
+    if size_bytes <= limits::TELEMETRY_BYTES {
+        return Ok(());
+    }
+    Err(HubError::new(
+        ErrorCode::MessageTooLarge,
+        format!("The message takes {size_bytes} bytes with its properties; the limit is {}.", limits::TELEMETRY_BYTES),
+    ))
+}
+
+/// What the hub knows of a sender and puts on each of its messages (contract/mqtt.md 11).
+struct Stamps<'a> {
+    identity: &'a IdentityId,
+    auth_method: &'static str,
+    generation_id: crate::identity::GenerationId,
+    model_id: Option<Box<str>>,
+    at: Timestamp,
+}
+
+impl<'a> Stamps<'a> {
+    fn new(
+        identity: &'a IdentityId,
+        state: &mut DeviceState,
+        grant: &Grant,
+        at: Timestamp,
+    ) -> Result<Self, HubError> {
+        let generation_id = state.generation_id(identity)?;
+        let own = state.identity(identity)?;
+        own.attachment.touch(at);
+        let model_id = own.twin.model_id().map(Into::into);
+        Ok(Self { identity, auth_method: auth_method(grant, identity), generation_id, model_id, at })
+    }
+
+    fn event(&self, message: DeviceMessage) -> NewEvent {
+        NewEvent {
+            identity: self.identity.clone(),
+            auth_method: self.auth_method,
+            generation_id: self.generation_id,
+            model_id: self.model_id.clone(),
+            source: MessageSource::Telemetry,
+            properties: message.properties,
+            body: message.body,
+            accepted_at: self.at,
+        }
+    }
+}
+
+/// `iothub-connection-auth-method`: JSON text in the captured order of keys.
+fn auth_method(grant: &Grant, identity: &IdentityId) -> &'static str {
+    use CredentialKind as Kind;
+    match (grant.credential, identity.is_module()) {
+        (Kind::SasPolicy, _) => r#"{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#,
+        (Kind::SasDeviceKey | Kind::SasModuleKey, false) => {
+            r#"{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#
+        }
+        (Kind::SasDeviceKey | Kind::SasModuleKey, true) => {
+            r#"{"scope":"module","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#
+        }
+        (Kind::X509CertificateAuthority | Kind::X509SelfSigned, false) => {
+            r#"{"scope":"device","type":"x509","issuer":"external","acceptingIpFilterRule":null}"#
+        }
+        (Kind::X509CertificateAuthority | Kind::X509SelfSigned, true) => {
+            r#"{"scope":"module","type":"x509","issuer":"external","acceptingIpFilterRule":null}"#
+        }
+    }
+}

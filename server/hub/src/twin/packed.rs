@@ -1,0 +1,340 @@
+//! A section at rest: one compact run of bytes. Stamps are shared through a table, since most nodes of a twin were
+//! written together; scalars and arrays are kept as the JSON text they are shown as, so showing a twin copies
+//! bytes and builds no tree (ARCHITECTURE section 3).
+//!
+//! ```text
+//! section := version stamp_count stamp* members      every number a LEB128 varint
+//! stamp   := ticks(8 bytes LE) version+1|0           0: the node has no $lastUpdatedVersion
+//! members := stamp_index count (key_len key node)*   the section's own object
+//! node    := kind+stamp_index*2 ...                  kind 0: leaf  := len JSON-text
+//!                                                    kind 1: object := count (key_len key node)*
+//! ```
+
+use serde_json::Value;
+
+use crate::time::Timestamp;
+use crate::twin::section::{Content, Members, Node, Section, Stamp};
+
+const OBJECT: u64 = 1;
+
+/// Appends a section to `out`.
+pub(crate) fn pack(section: &Section, out: &mut Vec<u8>) {
+    let mut stamps = Vec::new();
+    collect_stamp(section.stamp, &mut stamps);
+    collect_stamps(&section.members, &mut stamps);
+    put_number(section.version, out);
+    put_number(stamps.len() as u64, out);
+    for stamp in &stamps {
+        out.extend_from_slice(&stamp.at.ticks().to_le_bytes());
+        put_number(stamp.version.map_or(0, |version| version + 1), out);
+    }
+    put_number(index_of(section.stamp, &stamps), out);
+    put_members(&section.members, &stamps, out);
+}
+
+fn collect_stamp(stamp: Stamp, stamps: &mut Vec<Stamp>) {
+    // Written last is looked up first: neighbours mostly share a stamp.
+    if !stamps.iter().rev().any(|known| *known == stamp) {
+        stamps.push(stamp);
+    }
+}
+
+fn collect_stamps(members: &Members, stamps: &mut Vec<Stamp>) {
+    for node in members.values() {
+        collect_stamp(node.stamp, stamps);
+        if let Content::Object(members) = &node.content {
+            collect_stamps(members, stamps);
+        }
+    }
+}
+
+fn index_of(stamp: Stamp, stamps: &[Stamp]) -> u64 {
+    stamps.iter().rposition(|known| *known == stamp).unwrap_or_default() as u64
+}
+
+fn put_members(members: &Members, stamps: &[Stamp], out: &mut Vec<u8>) {
+    put_number(members.len() as u64, out);
+    for (key, node) in members {
+        put_bytes(key.as_bytes(), out);
+        let stamp = index_of(node.stamp, stamps) << 1;
+        match &node.content {
+            Content::Leaf(value) => {
+                put_number(stamp, out);
+                put_bytes(value.to_string().as_bytes(), out);
+            }
+            Content::Object(members) => {
+                put_number(stamp | OBJECT, out);
+                put_members(members, stamps, out);
+            }
+        }
+    }
+}
+
+fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_number(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+fn put_number(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push((number as u8 & 0x7f) | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Reads one packed section. The bytes are our own, so a mismatch is a broken invariant, not bad input.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+/// One packed section, its head read.
+#[derive(Clone, Debug)]
+pub(crate) struct PackedSection<'a> {
+    pub(crate) version: u64,
+    stamps: Vec<Stamp>,
+    stamp: Stamp,
+    members: Reader<'a>,
+}
+
+enum PackedNode<'a> {
+    Leaf(&'a str),
+    Object,
+}
+
+impl<'a> PackedSection<'a> {
+    pub(crate) fn read(bytes: &'a [u8]) -> Self {
+        let mut reader = Reader { bytes };
+        let version = reader.number();
+        let count = reader.number();
+        let stamps: Vec<_> = (0..count).map(|_| reader.stamp()).collect();
+        let stamp = stamps[reader.index()];
+        Self { version, stamps, stamp, members: reader }
+    }
+
+    /// Unpacks for a change.
+    pub(crate) fn unpack(&self) -> Section {
+        let members = self.unpack_members(&mut self.members.clone());
+        Section { version: self.version, stamp: self.stamp, members }
+    }
+
+    fn unpack_members(&self, reader: &mut Reader<'a>) -> Members {
+        let count = reader.number();
+        let member = |_| {
+            let key = reader.text().into();
+            let (stamp, node) = self.node(reader);
+            let content = match node {
+                PackedNode::Leaf(text) => {
+                    Content::Leaf(serde_json::from_str(text).expect("a packed leaf is the JSON text we wrote"))
+                }
+                PackedNode::Object => Content::Object(self.unpack_members(reader)),
+            };
+            (key, Node { stamp, content })
+        };
+        (0..count).map(member).collect()
+    }
+
+    fn node(&self, reader: &mut Reader<'a>) -> (Stamp, PackedNode<'a>) {
+        let head = reader.number();
+        let stamp = self.stamps[usize::try_from(head >> 1).expect("a stamp index fits the table")];
+        let node = if head & OBJECT == 0 { PackedNode::Leaf(reader.text()) } else { PackedNode::Object };
+        (stamp, node)
+    }
+
+    /// Writes `{..values.., "$version":n}`, what devices see.
+    pub(crate) fn write_for_device(&self, out: &mut String) {
+        out.push('{');
+        let mut reader = self.members.clone();
+        if self.write_values(&mut reader, out) {
+            out.push(',');
+        }
+        self.write_version(out);
+        out.push('}');
+    }
+
+    /// Writes `{..values.., "$metadata":{..}, "$version":n}`, what services see.
+    pub(crate) fn write_for_service(&self, out: &mut String) {
+        out.push('{');
+        if self.write_values(&mut self.members.clone(), out) {
+            out.push(',');
+        }
+        out.push_str("\"$metadata\":{");
+        self.write_metadata(self.stamp, &mut self.members.clone(), out);
+        out.push_str("},");
+        self.write_version(out);
+        out.push('}');
+    }
+
+    fn write_version(&self, out: &mut String) {
+        out.push_str("\"$version\":");
+        out.push_str(&self.version.to_string());
+    }
+
+    fn write_values(&self, reader: &mut Reader<'a>, out: &mut String) -> bool {
+        let count = reader.number();
+        for n in 0..count {
+            if n > 0 {
+                out.push(',');
+            }
+            write_key(reader.text(), out);
+            match self.node(reader).1 {
+                PackedNode::Leaf(text) => out.push_str(text),
+                PackedNode::Object => {
+                    out.push('{');
+                    self.write_values(reader, out);
+                    out.push('}');
+                }
+            }
+        }
+        count > 0
+    }
+
+    fn write_metadata(&self, stamp: Stamp, reader: &mut Reader<'a>, out: &mut String) {
+        write_stamp(stamp, out);
+        for _ in 0..reader.number() {
+            out.push(',');
+            write_key(reader.text(), out);
+            out.push('{');
+            match self.node(reader) {
+                (stamp, PackedNode::Leaf(_)) => write_stamp(stamp, out),
+                (stamp, PackedNode::Object) => self.write_metadata(stamp, reader, out),
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn write_key(key: &str, out: &mut String) {
+    out.push_str(&Value::from(key).to_string());
+    out.push(':');
+}
+
+fn write_stamp(stamp: Stamp, out: &mut String) {
+    out.push_str("\"$lastUpdated\":\"");
+    out.push_str(&stamp.at.to_string());
+    out.push('"');
+    if let Some(version) = stamp.version {
+        out.push_str(",\"$lastUpdatedVersion\":");
+        out.push_str(&version.to_string());
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> &'a [u8] {
+        let (taken, rest) = self.bytes.split_at(count);
+        self.bytes = rest;
+        taken
+    }
+
+    fn number(&mut self) -> u64 {
+        let mut number = 0;
+        for shift in (0..).step_by(7) {
+            let byte = self.take(1)[0];
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        number
+    }
+
+    fn index(&mut self) -> usize {
+        usize::try_from(self.number()).expect("packed lengths and indexes fit memory")
+    }
+
+    fn text(&mut self) -> &'a str {
+        let len = self.index();
+        std::str::from_utf8(self.take(len)).expect("packed texts are the UTF-8 we wrote")
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        let ticks: [u8; 8] = self.take(8).try_into().expect("eight bytes were taken");
+        let at = Timestamp::from_ticks(i64::from_le_bytes(ticks));
+        Stamp { at, version: self.number().checked_sub(1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn section(patches: &[Value]) -> Section {
+        let mut section = Section::new(Timestamp::from_unix_secs(1_767_225_600));
+        for (n, patch) in (2..).zip(patches) {
+            let stamp = Stamp { at: Timestamp::from_unix_secs(1_767_225_600 + i64::from(n)), version: Some(n as u64) };
+            section.merge(patch.as_object().unwrap(), stamp);
+        }
+        section
+    }
+
+    fn shown(section: &Section, write: fn(&PackedSection<'_>, &mut String)) -> Value {
+        let (mut bytes, mut text) = (Vec::new(), String::new());
+        pack(section, &mut bytes);
+        write(&PackedSection::read(&bytes), &mut text);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn an_untouched_section_shows_only_when_it_was_made() {
+        let shown = shown(&section(&[]), PackedSection::write_for_service);
+        assert_eq!(shown, json!({"$metadata": {"$lastUpdated": "2026-01-01T00:00:00.0000000Z"}, "$version": 1}));
+    }
+
+    #[test]
+    fn metadata_mirrors_the_values_and_an_array_has_one_node() {
+        let section = section(&[json!({"a": {"b": 1}, "list": [1, {"x": 2}]}), json!({"a": {"b": 2}})]);
+        let second = json!({"$lastUpdated": "2026-01-01T00:00:02.0000000Z", "$lastUpdatedVersion": 2});
+        let third = json!({"$lastUpdated": "2026-01-01T00:00:03.0000000Z", "$lastUpdatedVersion": 3});
+        let mut root = third.clone();
+        let mut a = third.clone();
+        a["b"] = third;
+        root["a"] = a;
+        root["list"] = second;
+        let expected = json!({"a": {"b": 2}, "list": [1, {"x": 2}], "$metadata": root, "$version": 3});
+        assert_eq!(shown(&section, PackedSection::write_for_service), expected);
+    }
+
+    #[test]
+    fn devices_see_values_and_version_only() {
+        let section = section(&[json!({"a\"\n": "ü", "e": {}})]);
+        let expected = json!({"a\"\n": "ü", "e": {}, "$version": 2});
+        assert_eq!(shown(&section, PackedSection::write_for_device), expected);
+        assert_eq!(shown(&self::section(&[]), PackedSection::write_for_device), json!({"$version": 1}));
+    }
+
+    #[test]
+    fn a_small_twin_takes_little_more_than_its_text() {
+        let document = json!({"telemetryInterval": 30, "location": {"building": "43", "floor": 1}, "on": true});
+        let mut bytes = Vec::new();
+        pack(&section(&[document.clone()]), &mut bytes);
+        assert!(bytes.len() < document.to_string().len() + 20, "{} bytes", bytes.len());
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Bool(true)),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_filter("JSON has no NaN", |f| f.is_finite()).prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+            Just(json!([1, "two", {"three": []}])),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop::collection::hash_map(".{1,4}", inner, 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect()))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn packing_loses_nothing(members in prop::collection::hash_map("[a-e]{1,2}", value(), 0..6), again in value()) {
+            let first = Value::Object(members.into_iter().collect());
+            let section = section(&[first, json!({"a": again})]);
+            let mut bytes = Vec::new();
+            pack(&section, &mut bytes);
+            prop_assert_eq!(PackedSection::read(&bytes).unpack(), section);
+        }
+    }
+}
