@@ -47,7 +47,8 @@ impl fmt::Display for Permissions {
             (Self::SERVICE_CONNECT, "ServiceConnect"),
             (Self::DEVICE_CONNECT, "DeviceConnect"),
         ];
-        let held: Vec<_> = names.iter().filter(|(right, _)| self.contains(*right)).map(|(_, name)| *name).collect();
+        let held: Vec<_> =
+            names.iter().filter(|(right, _)| self.contains(*right)).map(|(_, name)| *name).collect();
         f.write_str(&held.join(", "))
     }
 }

@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn the_log_reads_the_reason_and_the_client_never_does() {
-        let error = HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized").with_reason("key mismatch");
+        let error =
+            HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized").with_reason("key mismatch");
         assert_eq!(error.reason(), "key mismatch");
         assert!(!error.to_string().contains("key mismatch"));
     }

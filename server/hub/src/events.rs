@@ -5,5 +5,5 @@ mod event_hub;
 mod partition;
 
 pub use event_hub::EventHub;
-pub use partition::{EventData, EventPosition, MessageSource};
 pub(crate) use partition::NewEvent;
+pub use partition::{EventData, EventPosition, MessageSource};

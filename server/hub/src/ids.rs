@@ -128,10 +128,7 @@ fn check_id(kind: &str, text: &str) -> Result<(), HubError> {
         return Err(invalid(format!("The {kind} id is empty.")));
     }
     if text.chars().count() > limits::ID_CHARS {
-        return Err(invalid(format!(
-            "The {kind} id is longer than {} characters.",
-            limits::ID_CHARS
-        )));
+        return Err(invalid(format!("The {kind} id is longer than {} characters.", limits::ID_CHARS)));
     }
     match text.chars().find(|c| !is_id_char(*c)) {
         None => Ok(()),
@@ -145,7 +142,23 @@ const fn is_id_char(c: char) -> bool {
     c.is_ascii_alphanumeric()
         || matches!(
             c,
-            '-' | ':' | '.' | '+' | '%' | '_' | '#' | '*' | '?' | '!' | '(' | ')' | ',' | '=' | '@' | ';' | '$' | '\''
+            '-' | ':'
+                | '.'
+                | '+'
+                | '%'
+                | '_'
+                | '#'
+                | '*'
+                | '?'
+                | '!'
+                | '('
+                | ')'
+                | ','
+                | '='
+                | '@'
+                | ';'
+                | '$'
+                | '\''
         )
 }
 
@@ -279,7 +292,8 @@ impl TrackingId {
 
 impl fmt::Display for TrackingId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = OffsetDateTime::from_unix_timestamp(self.at.unix_secs()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let at =
+            OffsetDateTime::from_unix_timestamp(self.at.unix_secs()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let format = format_description!("[month]/[day]/[year] [hour]:[minute]:[second]");
         let at = at.format(&format).map_err(|_| fmt::Error)?;
         write!(f, "{:032x}-G:0-TimeStamp:{at}", self.random)

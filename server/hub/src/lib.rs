@@ -137,7 +137,6 @@ impl Hub {
         self.each_session(|session| session.mailbox.close(DisconnectReason::HubStopping));
     }
 
-
     fn next_session_generation(&self) -> u64 {
         self.session_generations.fetch_add(1, Ordering::Relaxed)
     }

@@ -17,7 +17,8 @@ use crate::{Hub, HubConfig};
 
 pub(crate) fn hub() -> (Arc<Hub>, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(Timestamp::from_unix_secs(1_767_225_600)));
-    let config = HubConfig { name: HubName::parse("test").unwrap(), policies: development_policies(), partitions: 4 };
+    let config =
+        HubConfig { name: HubName::parse("test").unwrap(), policies: development_policies(), partitions: 4 };
     (Hub::new(config, Arc::clone(&clock) as _, Entropy::seeded(7)), clock)
 }
 
@@ -43,7 +44,11 @@ pub(crate) fn identity_grant(identity: &IdentityId, expires_at: Option<Timestamp
 }
 
 /// Admission never waits in these tests.
-pub(crate) fn admit<O: Operation>(hub: &Hub, grant: &Arc<Grant>, target: O::Target) -> Result<Admitted<O>, HubError> {
+pub(crate) fn admit<O: Operation>(
+    hub: &Hub,
+    grant: &Arc<Grant>,
+    target: O::Target,
+) -> Result<Admitted<O>, HubError> {
     let details = Details { protocol: ProtocolLabel("test"), connection: None };
     let mut admission = std::pin::pin!(hub.gate().admit::<O>(grant, target, details));
     match admission.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -80,7 +85,11 @@ pub(crate) fn options(connection: u64) -> SessionOptions {
     }
 }
 
-pub(crate) fn connect(hub: &Arc<Hub>, identity: &IdentityId, options: SessionOptions) -> Result<DeviceSession, HubError> {
+pub(crate) fn connect(
+    hub: &Arc<Hub>,
+    identity: &IdentityId,
+    options: SessionOptions,
+) -> Result<DeviceSession, HubError> {
     connect_until(hub, identity, options, None)
 }
 

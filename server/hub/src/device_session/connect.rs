@@ -127,7 +127,11 @@ impl Hub {
     ///
     /// # Errors
     /// `DeviceNotFound`, `ModuleNotFound`; `IotHubUnauthorizedAccess` when the device is disabled.
-    pub fn connect(self: &Arc<Self>, by: Admitted<Connect>, options: SessionOptions) -> Result<DeviceSession, HubError> {
+    pub fn connect(
+        self: &Arc<Self>,
+        by: Admitted<Connect>,
+        options: SessionOptions,
+    ) -> Result<DeviceSession, HubError> {
         let (identity, at, grant) = (by.target().clone(), by.at(), Arc::clone(by.grant()));
         let connect = || {
             let cell = self.devices.get(&identity.device)?;
@@ -138,7 +142,9 @@ impl Hub {
             }
             let generation_id = state.generation_id(&identity)?;
             let own = state.identity(&identity)?;
-            if let Some(model_id) = options.model_id.filter(|model| model.chars().count() <= limits::MODEL_ID_CHARS) {
+            if let Some(model_id) =
+                options.model_id.filter(|model| model.chars().count() <= limits::MODEL_ID_CHARS)
+            {
                 own.twin.set_model_id(&model_id);
             }
             let is_resumed = options.keep_saved && own.attachment.saved.is_some();
@@ -186,7 +192,8 @@ impl Hub {
     pub(crate) fn each_session(&self, mut each: impl FnMut(&Arc<SessionCore>)) {
         for (_, cell) in self.devices.all() {
             let state = cell.lock_even_if_gone();
-            let identities = std::iter::once(&state.own).chain(state.modules.values().map(|module| &module.own));
+            let identities =
+                std::iter::once(&state.own).chain(state.modules.values().map(|module| &module.own));
             identities.filter_map(|own| own.attachment.session()).for_each(&mut each);
         }
     }
@@ -284,3 +291,6 @@ impl Drop for DeviceSession {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

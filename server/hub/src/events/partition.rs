@@ -99,8 +99,18 @@ impl Partition {
     }
 
     pub(crate) fn append(&self, event: NewEvent) -> EventPosition {
-        let NewEvent { identity, auth_method, generation_id, model_id, source, properties, body, accepted_at } = event;
-        let texts: usize = properties.application.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, String::len)).sum();
+        let NewEvent {
+            identity,
+            auth_method,
+            generation_id,
+            model_id,
+            source,
+            properties,
+            body,
+            accepted_at,
+        } = event;
+        let texts: usize =
+            properties.application.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, String::len)).sum();
         let bytes = body.len() + texts + EVENT_OVERHEAD_BYTES;
         let mut log = self.log.lock();
         let position = EventPosition {
@@ -129,7 +139,8 @@ impl Partition {
 
     pub(crate) fn newest(&self, limit: usize, device: Option<&DeviceId>) -> Vec<Arc<EventData>> {
         let log = self.log.lock();
-        let of_device = |event: &&Arc<EventData>| device.is_none_or(|device| event.identity.device == *device);
+        let of_device =
+            |event: &&Arc<EventData>| device.is_none_or(|device| event.identity.device == *device);
         log.events.iter().rev().map(|(_, event)| event).filter(of_device).take(limit).cloned().collect()
     }
 }

@@ -48,8 +48,14 @@ impl Gate {
         details: Details,
     ) -> Result<Admitted<O>, HubError> {
         let at = self.clock.now();
-        let mut admitted =
-            Admitted { grant: Arc::clone(grant), target, at, details, journal: Arc::clone(&self.journal), outcome: None };
+        let mut admitted = Admitted {
+            grant: Arc::clone(grant),
+            target,
+            at,
+            details,
+            journal: Arc::clone(&self.journal),
+            outcome: None,
+        };
         match authorize::<O>(grant, &admitted.target) {
             Ok(()) => Ok(admitted),
             Err(error) => {
@@ -64,7 +70,9 @@ impl Gate {
 fn authorize<O: Operation>(grant: &Grant, target: &O::Target) -> Result<(), HubError> {
     let refuse = |reason: String| {
         let message = match &grant.subject {
-            Subject::Policy(name) => format!("Authorization rule '{name}' does not allow access for '{}'.", O::NAME),
+            Subject::Policy(name) => {
+                format!("Authorization rule '{name}' does not allow access for '{}'.", O::NAME)
+            }
             Subject::Identity(_) => "Unauthorized".to_owned(),
         };
         Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, message).with_reason(reason))
@@ -80,7 +88,9 @@ fn authorize<O: Operation>(grant: &Grant, target: &O::Target) -> Result<(), HubE
     }
     match target.clone().into() {
         Target::Hub if grant.scope == crate::access::Scope::Hub => Ok(()),
-        Target::Hub => refuse(format!("{} concerns the whole hub, the token of {} does not", O::NAME, grant.subject)),
+        Target::Hub => {
+            refuse(format!("{} concerns the whole hub, the token of {} does not", O::NAME, grant.subject))
+        }
         Target::Identity(identity) if grant.covers(&identity) => Ok(()),
         Target::Identity(identity) => {
             refuse(format!("the credential of {} does not reach '{identity}'", grant.subject))

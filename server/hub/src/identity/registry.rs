@@ -15,7 +15,8 @@ pub(crate) use crate::identity::device::DeviceRecord;
 use crate::identity::device::check_status_reason;
 pub(crate) use crate::identity::module::ModuleRecord;
 use crate::identity::{
-    Authentication, AuthenticationMechanism, Device, DeviceSpec, DeviceStatus, GenerationId, Module, ModuleSpec,
+    Authentication, AuthenticationMechanism, Device, DeviceSpec, DeviceStatus, GenerationId, Module,
+    ModuleSpec,
 };
 use crate::ids::{DeviceId, ETag, IdentityId, IfMatch, ModuleId};
 use crate::limits;
@@ -39,7 +40,11 @@ impl Hub {
                     status: spec.status.unwrap_or(DeviceStatus::Enabled),
                     status_reason: check_status_reason(spec.status_reason.as_deref())?,
                     status_updated: None,
-                    authentication: AuthenticationMechanism::resolve(spec.authentication.as_ref(), None, &self.entropy)?,
+                    authentication: AuthenticationMechanism::resolve(
+                        spec.authentication.as_ref(),
+                        None,
+                        &self.entropy,
+                    )?,
                     iot_edge: spec.iot_edge.unwrap_or(false),
                 },
                 own: new_identity_state(at),
@@ -176,7 +181,11 @@ impl Hub {
                 generation_id: GenerationId(at.dotnet_ticks()),
                 etag: self.entropy.number(),
                 managed_by: spec.managed_by.as_deref().map(Into::into),
-                authentication: AuthenticationMechanism::resolve(spec.authentication.as_ref(), None, &self.entropy)?,
+                authentication: AuthenticationMechanism::resolve(
+                    spec.authentication.as_ref(),
+                    None,
+                    &self.entropy,
+                )?,
             };
             self.devices.reserve_identity()?;
             let own = new_identity_state(at);
@@ -323,3 +332,6 @@ pub(crate) fn device_not_found(id: &DeviceId) -> HubError {
 pub(crate) fn module_not_found(identity: &IdentityId) -> HubError {
     HubError::new(ErrorCode::ModuleNotFound, format!("Module '{identity}' is not registered."))
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,8 @@ impl DeviceMessage {
             &p.output_name,
         ];
         let system: usize = system.into_iter().flatten().map(String::len).sum();
-        let application = p.application.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len));
+        let application =
+            p.application.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len));
         self.body.len() + system + application.sum::<usize>()
     }
 }

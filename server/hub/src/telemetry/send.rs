@@ -39,7 +39,11 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Self::send_telemetry`]; the size limit holds for the batch as a whole.
-    pub fn send_telemetry_batch(&self, by: Admitted<SendTelemetry>, messages: Vec<DeviceMessage>) -> Result<(), HubError> {
+    pub fn send_telemetry_batch(
+        &self,
+        by: Admitted<SendTelemetry>,
+        messages: Vec<DeviceMessage>,
+    ) -> Result<(), HubError> {
         let send = || {
             check_size(messages.iter().map(DeviceMessage::size_bytes).sum())?;
             if messages.len() > limits::TELEMETRY_BATCH_MESSAGES {
@@ -94,7 +98,10 @@ fn check_size(size_bytes: usize) -> Result<(), HubError> {
     }
     Err(HubError::new(
         ErrorCode::MessageTooLarge,
-        format!("The message takes {size_bytes} bytes with its properties; the limit is {}.", limits::TELEMETRY_BYTES),
+        format!(
+            "The message takes {size_bytes} bytes with its properties; the limit is {}.",
+            limits::TELEMETRY_BYTES
+        ),
     ))
 }
 
@@ -139,7 +146,9 @@ impl<'a> Stamps<'a> {
 fn auth_method(grant: &Grant, identity: &IdentityId) -> &'static str {
     use CredentialKind as Kind;
     match (grant.credential, identity.is_module()) {
-        (Kind::SasPolicy, _) => r#"{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#,
+        (Kind::SasPolicy, _) => {
+            r#"{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#
+        }
         (Kind::SasDeviceKey | Kind::SasModuleKey, false) => {
             r#"{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#
         }
@@ -154,3 +163,6 @@ fn auth_method(grant: &Grant, identity: &IdentityId) -> &'static str {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,7 +68,10 @@ impl ReportedPatch {
     /// `IotHubFormatError` when it is no JSON object, `ArgumentInvalid` when it breaks a rule for keys and values.
     pub fn parse(body: &[u8]) -> Result<Self, HubError> {
         let members: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
-            HubError::new(ErrorCode::IotHubFormatError, format!("Reported properties are a JSON object: {error}."))
+            HubError::new(
+                ErrorCode::IotHubFormatError,
+                format!("Reported properties are a JSON object: {error}."),
+            )
         })?;
         check_members("reported", &members)?;
         Ok(Self(members))
@@ -116,8 +119,17 @@ mod tests {
 
     #[test]
     fn sections_that_are_no_objects_are_refused() {
-        for bad in [json!([]), json!({"tags": 1}), json!({"properties": []}), json!({"properties": {"desired": "x"}})] {
-            assert_eq!(TwinPatch::parse(bad.clone()).unwrap_err().code(), ErrorCode::ArgumentInvalid, "{bad}");
+        for bad in [
+            json!([]),
+            json!({"tags": 1}),
+            json!({"properties": []}),
+            json!({"properties": {"desired": "x"}}),
+        ] {
+            assert_eq!(
+                TwinPatch::parse(bad.clone()).unwrap_err().code(),
+                ErrorCode::ArgumentInvalid,
+                "{bad}"
+            );
         }
     }
 

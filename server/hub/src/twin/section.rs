@@ -76,7 +76,10 @@ fn merge(members: &mut Members, patch: &Map<String, Value>, stamp: Stamp) {
                 }
             },
             scalar_or_array => {
-                members.insert(key.as_str().into(), Node { stamp, content: Content::Leaf(scalar_or_array.clone()) });
+                members.insert(
+                    key.as_str().into(),
+                    Node { stamp, content: Content::Leaf(scalar_or_array.clone()) },
+                );
             }
         }
     }

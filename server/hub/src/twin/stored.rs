@@ -70,7 +70,8 @@ impl StoredTwin {
     ) -> Result<Option<DesiredChange>, HubError> {
         if_match.check(&self.etag())?;
         let tags = patch.tags.as_ref().map(|patch| self.changed_tags(patch, mode)).transpose()?;
-        let desired = patch.desired.as_ref().map(|patch| self.changed_desired(patch, mode, at)).transpose()?;
+        let desired =
+            patch.desired.as_ref().map(|patch| self.changed_desired(patch, mode, at)).transpose()?;
         if tags.is_none() && desired.is_none() {
             return Ok(None);
         }
@@ -87,7 +88,9 @@ impl StoredTwin {
 
     fn changed_tags(&self, patch: &SectionPatch, mode: Mode) -> Result<Option<Box<str>>, HubError> {
         let mut tags = match (mode, &self.tags) {
-            (Mode::Merge, Some(text)) => serde_json::from_str(text).expect("stored tags are the JSON we wrote"),
+            (Mode::Merge, Some(text)) => {
+                serde_json::from_str(text).expect("stored tags are the JSON we wrote")
+            }
             _ => Map::new(),
         };
         match patch {

@@ -71,9 +71,15 @@ impl Hub {
     ///
     /// # Errors
     /// `DeviceNotFound`, `ModuleNotFound`, `PreconditionFailed`, `ArgumentInvalid` past a limit.
-    pub fn patch_twin(&self, by: Admitted<PatchTwin>, patch: &TwinPatch, if_match: &IfMatch) -> Result<Twin, HubError> {
+    pub fn patch_twin(
+        &self,
+        by: Admitted<PatchTwin>,
+        patch: &TwinPatch,
+        if_match: &IfMatch,
+    ) -> Result<Twin, HubError> {
         let at = by.at();
-        let changed = self.with_state(&by, |identity, state| change(identity, state, patch, Mode::Merge, if_match, at));
+        let changed =
+            self.with_state(&by, |identity, state| change(identity, state, patch, Mode::Merge, if_match, at));
         by.conclude(changed)
     }
 
@@ -88,8 +94,8 @@ impl Hub {
         if_match: &IfMatch,
     ) -> Result<Twin, HubError> {
         let at = by.at();
-        let changed =
-            self.with_state(&by, |identity, state| change(identity, state, patch, Mode::Replace, if_match, at));
+        let changed = self
+            .with_state(&by, |identity, state| change(identity, state, patch, Mode::Replace, if_match, at));
         by.conclude(changed)
     }
 
@@ -111,7 +117,11 @@ impl Hub {
     ///
     /// # Errors
     /// `DeviceNotFound`, `ModuleNotFound`, `ArgumentInvalid` past the size limit.
-    pub fn update_reported(&self, by: Admitted<UpdateReported>, patch: &ReportedPatch) -> Result<u64, HubError> {
+    pub fn update_reported(
+        &self,
+        by: Admitted<UpdateReported>,
+        patch: &ReportedPatch,
+    ) -> Result<u64, HubError> {
         let at = by.at();
         let reported = self.with_state(&by, |identity, state| {
             let own = state.identity(identity)?;
@@ -179,3 +189,6 @@ fn view(identity: &IdentityId, state: &DeviceState) -> Result<Twin, HubError> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,10 @@ fn check_key(path: &str, key: &str) -> Result<(), HubError> {
         return Err(invalid(path, &format!("has a key longer than {} bytes", limits::TWIN_KEY_BYTES)));
     }
     match key.chars().find(|c| matches!(c, '.' | '$' | ' ') || c.is_control()) {
-        Some(c) => Err(invalid(path, &format!("has a key with {c:?}; '.', '$', space and control characters are not allowed"))),
+        Some(c) => Err(invalid(
+            path,
+            &format!("has a key with {c:?}; '.', '$', space and control characters are not allowed"),
+        )),
         None => Ok(()),
     }
 }
@@ -53,7 +56,11 @@ fn check_value(path: &mut String, value: &Value, level: usize) -> Result<(), Hub
             }
             Err(invalid(
                 path,
-                &format!("is an integer outside {} to {}", limits::TWIN_INTEGER_MIN, limits::TWIN_INTEGER_MAX),
+                &format!(
+                    "is an integer outside {} to {}",
+                    limits::TWIN_INTEGER_MIN,
+                    limits::TWIN_INTEGER_MAX
+                ),
             ))
         }
         Value::String(text) if text.len() > limits::TWIN_STRING_BYTES => {

@@ -1,0 +1,195 @@
+//! The registry's rules, one test each.
+
+use super::*;
+use crate::access::SymmetricKey;
+use crate::device_session::{ConnectionState, Delivery};
+use crate::gate::operations::GetTwin;
+use crate::identity::{AuthenticationSpec, AuthenticationType};
+use crate::testing::{connect, hub, options, owner, register};
+
+fn id(text: &str) -> DeviceId {
+    DeviceId::parse(text).unwrap()
+}
+
+fn module(device: &str, module: &str) -> (DeviceId, ModuleId) {
+    (id(device), ModuleId::parse(module).unwrap())
+}
+
+fn disabled() -> DeviceSpec {
+    DeviceSpec { status: Some(DeviceStatus::Disabled), ..DeviceSpec::default() }
+}
+
+#[test]
+fn creating_a_device_twice_conflicts_and_changes_nothing() {
+    let (hub, _) = hub();
+    let first = hub.create_device(owner(&hub, id("d")), &DeviceSpec::default()).unwrap();
+    let again = hub.create_device(owner(&hub, id("d")), &disabled()).unwrap_err();
+    assert_eq!(again.code(), ErrorCode::DeviceAlreadyExists);
+    let stored = hub.device(owner(&hub, id("d"))).unwrap();
+    assert_eq!((stored.etag, stored.status), (first.etag, DeviceStatus::Enabled));
+}
+
+#[test]
+fn an_update_with_a_stale_etag_changes_nothing() {
+    let (hub, _) = hub();
+    let created = hub.create_device(owner(&hub, id("d")), &DeviceSpec::default()).unwrap();
+    let fresh = IfMatch::parse(Some(created.etag.as_str()));
+    let updated = hub.update_device(owner(&hub, id("d")), &disabled(), &fresh).unwrap();
+    assert_ne!(updated.etag, created.etag);
+    let stale = hub.update_device(owner(&hub, id("d")), &DeviceSpec::default(), &fresh).unwrap_err();
+    assert_eq!(stale.code(), ErrorCode::PreconditionFailed);
+    assert_eq!(hub.device(owner(&hub, id("d"))).unwrap().status, DeviceStatus::Disabled);
+}
+
+#[test]
+fn updating_or_deleting_what_does_not_exist_is_not_found() {
+    let (hub, _) = hub();
+    let update = hub.update_device(owner(&hub, id("d")), &DeviceSpec::default(), &IfMatch::Any);
+    assert_eq!(update.unwrap_err().code(), ErrorCode::DeviceNotFound);
+    let delete = hub.delete_device(owner(&hub, id("d")), &IfMatch::Any);
+    assert_eq!(delete.unwrap_err().code(), ErrorCode::DeviceNotFound);
+    register(&hub, "d", None);
+    let update = hub.update_module(owner(&hub, module("d", "m")), &ModuleSpec::default(), &IfMatch::Any);
+    assert_eq!(update.unwrap_err().code(), ErrorCode::ModuleNotFound);
+}
+
+#[test]
+fn the_status_time_moves_only_when_the_status_does() {
+    let (hub, clock) = hub();
+    hub.create_device(owner(&hub, id("d")), &DeviceSpec::default()).unwrap();
+    let same = hub.update_device(owner(&hub, id("d")), &DeviceSpec::default(), &IfMatch::Any).unwrap();
+    assert_eq!(same.status_updated, None);
+    clock.advance(std::time::Duration::from_secs(5));
+    let changed = hub.update_device(owner(&hub, id("d")), &disabled(), &IfMatch::Any).unwrap();
+    assert_eq!(changed.status_updated, Some(hub.clock().now()));
+}
+
+#[test]
+fn a_module_needs_its_device_and_goes_with_it() {
+    let (hub, _) = hub();
+    let orphan = hub.create_module(owner(&hub, module("d", "m")), &ModuleSpec::default()).unwrap_err();
+    assert_eq!(orphan.code(), ErrorCode::DeviceNotFound);
+    let identity = register(&hub, "d", Some("m"));
+    hub.delete_device(owner(&hub, id("d")), &IfMatch::Any).unwrap();
+    assert_eq!(hub.twin(owner::<GetTwin>(&hub, identity)).unwrap_err().code(), ErrorCode::DeviceNotFound);
+    hub.create_device(owner(&hub, id("d")), &DeviceSpec::default()).unwrap();
+    assert!(hub.modules(owner(&hub, id("d"))).unwrap().is_empty());
+}
+
+#[test]
+fn a_second_module_of_the_same_id_conflicts() {
+    let (hub, _) = hub();
+    register(&hub, "d", Some("m"));
+    let again = hub.create_module(owner(&hub, module("d", "m")), &ModuleSpec::default()).unwrap_err();
+    assert_eq!(again.code(), ErrorCode::ModuleAlreadyExistsOnDevice);
+}
+
+#[test]
+fn a_device_takes_fifty_modules_and_no_more() {
+    let (hub, _) = hub();
+    register(&hub, "d", None);
+    for n in 0..limits::MODULES_PER_DEVICE {
+        hub.create_module(owner(&hub, module("d", &format!("m{n}"))), &ModuleSpec::default()).unwrap();
+    }
+    let over = hub.create_module(owner(&hub, module("d", "over")), &ModuleSpec::default()).unwrap_err();
+    assert_eq!(over.code(), ErrorCode::TooManyModulesOnDevice);
+}
+
+#[test]
+fn system_modules_cannot_be_made_by_hand() {
+    let (hub, _) = hub();
+    register(&hub, "d", None);
+    let refused =
+        hub.create_module(owner(&hub, module("d", "$edgeHub")), &ModuleSpec::default()).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::SystemModuleModifyUnauthorizedAccess);
+}
+
+#[test]
+fn a_list_is_ordered_and_an_absurd_top_counts_as_a_thousand() {
+    let (hub, _) = hub();
+    for device in ["b", "a", "c"] {
+        register(&hub, device, None);
+    }
+    let ids = |top| -> Vec<_> {
+        hub.devices(owner(&hub, ()), top).unwrap().into_iter().map(|d| d.id.to_string()).collect()
+    };
+    assert_eq!(ids(2), ["a", "b"]);
+    assert_eq!(ids(0), ["a", "b", "c"]);
+    assert_eq!(ids(usize::MAX), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_recreated_device_has_another_generation() {
+    let (hub, clock) = hub();
+    let first = hub.create_device(owner(&hub, id("d")), &DeviceSpec::default()).unwrap();
+    hub.delete_device(owner(&hub, id("d")), &IfMatch::Any).unwrap();
+    clock.advance(std::time::Duration::from_secs(1));
+    let second = hub.create_device(owner(&hub, id("d")), &DeviceSpec::default()).unwrap();
+    assert_ne!(first.generation_id, second.generation_id);
+}
+
+#[test]
+fn a_status_reason_of_128_characters_is_kept_and_129_refused() {
+    let (hub, _) = hub();
+    let spec = |chars: usize| DeviceSpec { status_reason: Some("é".repeat(chars)), ..DeviceSpec::default() };
+    hub.create_device(owner(&hub, id("d")), &spec(128)).unwrap();
+    let refused = hub.update_device(owner(&hub, id("d")), &spec(129), &IfMatch::Any).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::ArgumentInvalid);
+    assert_eq!(hub.device(owner(&hub, id("d"))).unwrap().status_reason.unwrap().chars().count(), 128);
+}
+
+#[test]
+fn a_refused_create_leaves_no_device_behind() {
+    let (hub, _) = hub();
+    let bad = AuthenticationSpec { primary_key: Some("short".into()), ..AuthenticationSpec::default() };
+    let spec = DeviceSpec { authentication: Some(bad), ..DeviceSpec::default() };
+    assert!(hub.create_device(owner(&hub, id("d")), &spec).is_err());
+    assert_eq!(hub.device(owner(&hub, id("d"))).unwrap_err().code(), ErrorCode::DeviceNotFound);
+}
+
+#[tokio::test]
+async fn disabling_a_device_ends_its_session_and_its_modules() {
+    let (hub, _) = hub();
+    let module = register(&hub, "d", Some("m"));
+    let device = IdentityId::device(id("d"));
+    let sessions = [connect(&hub, &device, options(1)).unwrap(), connect(&hub, &module, options(2)).unwrap()];
+    hub.update_device(owner(&hub, id("d")), &disabled(), &IfMatch::Any).unwrap();
+    for session in &sessions {
+        assert_eq!(session.next().await, Delivery::Closed(DisconnectReason::IdentityDisabled));
+    }
+    let refused = connect(&hub, &module, options(3)).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::IotHubUnauthorizedAccess);
+}
+
+#[tokio::test]
+async fn deleting_a_device_ends_every_session_on_it() {
+    let (hub, _) = hub();
+    let module = register(&hub, "d", Some("m"));
+    let session = connect(&hub, &module, options(1)).unwrap();
+    hub.delete_device(owner(&hub, id("d")), &IfMatch::Any).unwrap();
+    assert_eq!(session.next().await, Delivery::Closed(DisconnectReason::IdentityDeleted));
+}
+
+#[tokio::test]
+async fn new_keys_end_a_session_and_writing_the_same_keys_does_not() {
+    let (hub, _) = hub();
+    let device = register(&hub, "d", None);
+    let session = connect(&hub, &device, options(1)).unwrap();
+    let AuthenticationMechanism::Sas(keys) = hub.authentication(&device).unwrap().mechanism else {
+        panic!("sas")
+    };
+    let keys_spec = |primary: &SymmetricKey| DeviceSpec {
+        authentication: Some(AuthenticationSpec {
+            kind: Some(AuthenticationType::Sas),
+            primary_key: Some(primary.to_base64()),
+            secondary_key: Some(keys.secondary.to_base64()),
+            ..AuthenticationSpec::default()
+        }),
+        ..DeviceSpec::default()
+    };
+    let same = hub.update_device(owner(&hub, id("d")), &keys_spec(&keys.primary), &IfMatch::Any).unwrap();
+    assert_eq!(same.presence.state, ConnectionState::Connected);
+    let rolled = hub.update_device(owner(&hub, id("d")), &keys_spec(&keys.secondary), &IfMatch::Any).unwrap();
+    assert_eq!(rolled.presence.state, ConnectionState::Disconnected);
+    assert_eq!(session.next().await, Delivery::Closed(DisconnectReason::KeysChanged));
+}
