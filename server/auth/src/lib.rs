@@ -5,12 +5,14 @@
 //! - [`certificate`] and [`chain`]: what TLS saw, thumbprints, and the way from a leaf to a registered authority.
 //! - [`authorities`]: the certificate authorities registered with the hub, with proof of possession.
 //! - [`authenticator`]: the one path every head takes, with one log line and one journal row per refusal.
+pub mod authenticator;
 pub mod authorities;
 pub mod certificate;
 pub mod chain;
 pub mod resource;
 pub mod sas_token;
 
+pub use authenticator::{Authenticator, Credential, Presented};
 pub use authorities::{CertificateAuthorities, CertificateAuthority};
 pub use certificate::PeerCertificates;
 pub use resource::Resource;
