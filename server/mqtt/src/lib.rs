@@ -1,1 +1,77 @@
-//! Placeholder.
+//! The MQTT 3.1.1 head: a byte stream on one side, the core on the other (`contract/mqtt.md` sections 0 to 7, 9
+//! and 10).
+//!
+//! ```text
+//! bytes -> wire -> Packet -> session -> Actions -> client -> gate, hub
+//! bytes <- wire <- Outgoing <- session <- Reply, Delivery <- client <- hub
+//! ```
+//!
+//! In reading order:
+//! - `names`: every literal of the wire, under the contract's sections.
+//! - `packet` and `wire`: what a packet is, and how bytes become one; the codec crate is named there only.
+//! - `username`, `topic`, `properties`, `subscriptions`: the texts inside packets.
+//! - `session`: the conversation as a state machine without I/O.
+//! - `client`: what the session asks, put to the core.
+//! - `connection`: drives both with a socket and wire time.
+//! - `error`: what becomes of each error code, and the ways a connection ends.
+//!
+//! Cloud-to-device messages and direct methods are not delivered yet: their subscriptions are granted and kept.
+
+mod client;
+mod connection;
+mod error;
+mod names;
+mod packet;
+mod properties;
+mod session;
+mod subscriptions;
+mod topic;
+mod username;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth::authenticator::Authenticator;
+use hub::Hub;
+use net::{Io, PeerInfo, StreamHead};
+use tokio_util::sync::CancellationToken;
+
+/// What can be set about the MQTT head.
+#[derive(Clone, Copy, Debug)]
+pub struct MqttOptions {
+    /// How long a connection outlives its SAS token, in hub time. `contract/mqtt.md 2.10`.
+    pub token_expiry_grace: Duration,
+    /// How long a client may take to send its CONNECT. `contract/mqtt.md 2.1`.
+    pub connect_timeout: Duration,
+}
+
+impl Default for MqttOptions {
+    /// What the real hub is documented or known to do: 10 minutes of grace, one minute to connect.
+    fn default() -> Self {
+        Self { token_expiry_grace: Duration::from_secs(600), connect_timeout: Duration::from_secs(60) }
+    }
+}
+
+/// Speaks MQTT 3.1.1 to devices and modules, whatever carries the bytes.
+#[derive(Debug)]
+pub struct MqttHead {
+    hub: Arc<Hub>,
+    authenticator: Arc<Authenticator>,
+    options: MqttOptions,
+}
+
+impl MqttHead {
+    /// A head in front of `hub`.
+    pub const fn new(hub: Arc<Hub>, authenticator: Arc<Authenticator>, options: MqttOptions) -> Self {
+        Self { hub, authenticator, options }
+    }
+}
+
+#[async_trait]
+impl StreamHead for MqttHead {
+    async fn serve(&self, io: Io, peer: PeerInfo, drain: CancellationToken) {
+        connection::serve(self, io, peer, drain).await;
+    }
+}

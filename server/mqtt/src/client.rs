@@ -1,0 +1,207 @@
+//! One client before the core: what its session asks, put to authenticator, gate and hub, and what they say.
+//! Knows the core, not the wire.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use auth::authenticator::{Credential, Presented};
+use bytes::Bytes;
+use hub::access::Grant;
+use hub::device_session::{Delivery, DeviceSession, SessionOptions};
+use hub::error::{ErrorCode, HubError};
+use hub::gate::operations::{Connect, ReadOwnTwin, SendTelemetry, UpdateReported};
+use hub::gate::{Admitted, Details, Operation, ProtocolLabel};
+use hub::ids::IdentityId;
+use hub::telemetry::DeviceMessage;
+use hub::twin::ReportedPatch;
+use net::{Carrier, PeerInfo};
+
+use crate::MqttHead;
+use crate::error::{Ending, RefusedConnect};
+use crate::names::twin;
+use crate::session::{ExpectedVersion, Failure, Login, Notice, Question, Reply};
+
+/// A client, online from the moment its CONNECT was accepted.
+pub(crate) struct Client<'a> {
+    head: &'a MqttHead,
+    peer: PeerInfo,
+    /// From CONNECT on; dropping it tells the core that the client is lost.
+    device: Option<DeviceSession>,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) const fn new(head: &'a MqttHead, peer: PeerInfo) -> Self {
+        Self { head, peer, device: None }
+    }
+
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.device.is_some()
+    }
+
+    /// What the core has for the client next; never, as long as it is not online. Cancel-safe.
+    pub(crate) async fn next_delivery(&self) -> Delivery {
+        match &self.device {
+            Some(device) => device.next().await,
+            None => pending().await,
+        }
+    }
+
+    /// The connection is over: with a goodbye the Will is dropped, without one it is published.
+    pub(crate) fn leave(&mut self, ending: &Ending) {
+        match (self.device.take(), ending) {
+            (Some(device), Ending::Goodbye) => device.end(),
+            (device, _) => drop(device),
+        }
+    }
+
+    /// Does what brings no reply.
+    pub(crate) fn tell(&self, notice: Notice) {
+        // A session tells nothing before its client is online.
+        let Some(device) = &self.device else { return };
+        match notice {
+            Notice::Alive => device.touch(),
+            Notice::Keep(saved) => device.save(saved),
+            Notice::Subscribe(interest) => device.subscribe(interest),
+            Notice::Unsubscribe(interest) => device.unsubscribe(interest),
+        }
+    }
+
+    /// Does what brings a reply; or ends the connection, if MQTT has no answer for what went wrong.
+    pub(crate) async fn ask(&self, question: Question) -> Result<Reply, Ending> {
+        // A session asks nothing before its client is online.
+        let Some(device) = &self.device else { return Err(Ending::Refused) };
+        match question {
+            Question::ReadTwin(request) => {
+                let result = self.read_twin(device).await;
+                Ok(Reply::Twin { request, result })
+            }
+            Question::SendTelemetry { packet_id, message } => {
+                self.send_telemetry(device, *message).await?;
+                Ok(Reply::TelemetryAccepted { packet_id })
+            }
+            Question::UpdateReported { request, patch, version } => {
+                let result = self.update_reported(device, &patch, version).await;
+                Ok(Reply::Reported { request, result })
+            }
+        }
+    }
+
+    /// Proves the credential, passes the gate, takes the identity's session: who had it before is out by then.
+    pub(crate) async fn connect(&mut self, login: Login) -> Result<Reply, Ending> {
+        let hub = &self.head.hub;
+        let details = self.details();
+        let grant = self.authenticate(&login, details).map_err(|_logged| Ending::Refused)?;
+        let by = hub.gate().admit::<Connect>(&grant, login.identity, details).await;
+        let by = by.map_err(|_logged| Ending::Refused)?;
+        let options = SessionOptions {
+            connection: self.peer.connection,
+            protocol: details.protocol,
+            peer: self.peer.address,
+            credential_grace: self.head.options.token_expiry_grace,
+            will: login.will,
+            product_info: login.product_info,
+            model_id: login.model_id,
+            keep_saved: login.keep_session,
+        };
+        let device =
+            hub.connect(by, options).map_err(|error| Ending::RefusedHere(RefusedConnect::Core(error)))?;
+        let identity = device.identity();
+        tracing::debug!(
+            device = identity.device.as_str(),
+            module = identity.module.as_ref().map(|module| module.as_str()),
+            credential = grant.credential.as_str(),
+            "connected"
+        );
+        let reply = Reply::Connected { saved: device.saved().clone(), is_resumed: device.is_resumed() };
+        self.device = Some(device);
+        Ok(reply)
+    }
+
+    /// No password and a certificate means X.509, anything else is a token; `contract/mqtt.md 2.4`, `2.5`.
+    fn authenticate(&self, login: &Login, details: Details) -> Result<Arc<Grant>, HubError> {
+        let (identity, host) = (Some(&login.identity), Some(login.host.as_str()));
+        match &self.peer.certificates {
+            Some(certificates) if login.password.is_empty() => {
+                let credential = Credential::Certificate(certificates);
+                self.head.authenticator.authenticate(&Presented { credential, identity, host, details })
+            }
+            _ => self.head.authenticator.authenticate_token_text(&login.password, identity, host, details),
+        }
+    }
+
+    async fn send_telemetry(&self, device: &DeviceSession, message: DeviceMessage) -> Result<(), Ending> {
+        let by = self.admit::<SendTelemetry>(device).await.map_err(|_logged| Ending::Refused)?;
+        self.head.hub.send_telemetry(by, message).map_err(Ending::Failed)?;
+        Ok(())
+    }
+
+    async fn read_twin(&self, device: &DeviceSession) -> Result<Bytes, Failure> {
+        let by = self.admit::<ReadOwnTwin>(device).await.map_err(|error| self.refused(&error))?;
+        self.head.hub.read_own_twin(by).map_err(|error| self.declined(error))
+    }
+
+    async fn update_reported(
+        &self,
+        device: &DeviceSession,
+        patch: &[u8],
+        expected: Option<ExpectedVersion>,
+    ) -> Result<u64, Failure> {
+        let patch = ReportedPatch::parse(patch).map_err(|error| self.declined(error))?;
+        if let Some(expected) = expected {
+            let twin = self.read_twin(device).await?;
+            check_version(&twin, expected).map_err(|error| self.declined(error))?;
+        }
+        let by = self.admit::<UpdateReported>(device).await.map_err(|error| self.refused(&error))?;
+        self.head.hub.update_reported(by, &patch).map_err(|error| self.declined(error))
+    }
+
+    async fn admit<O>(&self, device: &DeviceSession) -> Result<Admitted<O>, HubError>
+    where
+        O: Operation<Target = IdentityId>,
+    {
+        self.head.hub.gate().admit(&device.grant(), device.identity().clone(), self.details()).await
+    }
+
+    /// What a twin request gets that the gate refused, and logged.
+    fn refused(&self, error: &HubError) -> Failure {
+        Failure { body: self.error_body(error), code: error.code(), ending: Ending::Refused }
+    }
+
+    /// What a twin request gets that the core declined.
+    fn declined(&self, error: HubError) -> Failure {
+        Failure { body: self.error_body(&error), code: error.code(), ending: Ending::Failed(error) }
+    }
+
+    fn error_body(&self, error: &HubError) -> Bytes {
+        let hub = &self.head.hub;
+        error.details_json(&hub.tracking_id(), hub.clock().now()).into()
+    }
+
+    fn details(&self) -> Details {
+        let protocol = match self.peer.carrier {
+            Carrier::WebSocket => ProtocolLabel("mqtt-ws"),
+            Carrier::Tcp | Carrier::Tls => ProtocolLabel("mqtt"),
+        };
+        Details { protocol, connection: Some(self.peer.connection) }
+    }
+}
+
+/// Compares the version a caller demands with the reported version there is, `contract/mqtt.md 7.2`. Nobody but
+/// this session writes reported properties, so nothing comes between this and the patch.
+fn check_version(document: &[u8], expected: ExpectedVersion) -> Result<(), HubError> {
+    let document: serde_json::Value = serde_json::from_slice(document).map_err(|error| {
+        HubError::new(ErrorCode::ServerError, format!("The twin is not readable: {error}."))
+    })?;
+    let stored = document
+        .get(twin::REPORTED)
+        .and_then(|reported| reported.get(twin::VERSION))
+        .and_then(|it| it.as_u64());
+    match expected.0 {
+        None => Err(HubError::new(ErrorCode::ArgumentInvalid, "The $version of the patch is not a number.")),
+        Some(expected) if Some(expected) == stored => Ok(()),
+        Some(expected) => Err(HubError::new(
+            ErrorCode::PreconditionFailed,
+            format!("The patch is for version {expected} of the reported properties; {stored:?} is stored."),
+        )),
+    }
+}

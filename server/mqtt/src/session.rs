@@ -1,0 +1,433 @@
+//! One client's conversation as a state machine: packets, deliveries and replies of the core go in, [`Action`]s
+//! come out, to be carried out in order and one at a time. No I/O, no clock, no task; `connection.rs` drives it.
+//! Order of answers, subscriptions, what closes: `contract/mqtt.md 2` to `5` and `7`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hub::device_session::{Delivery, Interest, SavedSession};
+use hub::error::ErrorCode;
+use hub::ids::IdentityId;
+use hub::telemetry::DeviceMessage;
+use hub::time::Timestamp;
+
+use crate::error::{Broken, Ending, RefusedConnect, TwinOutcome, twin_outcome};
+use crate::packet::{ConnAck, Connect, Outgoing, Packet, Publish};
+use crate::properties;
+use crate::subscriptions::{Subscription, Subscriptions};
+use crate::topic::{RequestId, Topic};
+use crate::username::Username;
+use crate::wire::{Expecting, WireError};
+
+/// Longest silence the hub grants, whatever keep-alive the client asks for. `contract/mqtt.md 2.7`.
+const LONGEST_SILENCE: Duration = Duration::from_secs(1767);
+
+/// What the driver has to do next.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Put this to the core. Brings a [`Reply`]; always the last of its [`Actions`].
+    Ask(Question),
+    /// Flush what was sent, then end the connection.
+    Close(Ending),
+    /// Check the credential and bring the identity online. Brings [`Reply::Connected`]; always alone.
+    Connect(Box<Login>),
+    /// Put a packet behind those already to be written.
+    Send(Outgoing),
+    /// Let the core know.
+    Tell(Notice),
+}
+
+/// What only the core can do.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// Brings [`Reply::Twin`].
+    ReadTwin(TwinRequest),
+    /// Brings [`Reply::TelemetryAccepted`].
+    SendTelemetry { packet_id: Option<u16>, message: Box<DeviceMessage> },
+    /// Brings [`Reply::Reported`].
+    UpdateReported { request: TwinRequest, patch: Bytes, version: Option<ExpectedVersion> },
+}
+
+/// What the core has to know.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// The client was heard of, by something that is no operation.
+    Alive,
+    /// The next connection begins with these subscriptions.
+    Keep(SavedSession),
+    Subscribe(Interest),
+    Unsubscribe(Interest),
+}
+
+/// What has to be done, first things first.
+pub(crate) type Actions = Vec<Action>;
+
+/// A CONNECT that this head has nothing against. The core has the say now.
+pub(crate) struct Login {
+    pub(crate) identity: IdentityId,
+    /// The hub's name as the client wrote it.
+    pub(crate) host: String,
+    pub(crate) keep_session: bool,
+    pub(crate) model_id: Option<String>,
+    /// The SAS token; empty for a client certificate.
+    pub(crate) password: String,
+    pub(crate) product_info: Option<String>,
+    pub(crate) will: Option<DeviceMessage>,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login")
+            .field("identity", &self.identity)
+            .field("password", &"***")
+            .finish_non_exhaustive()
+    }
+}
+
+/// What ties the answer of a twin request to its request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TwinRequest {
+    /// Acknowledged before it is answered.
+    pub(crate) packet_id: Option<u16>,
+    /// As the client wrote it; none for a patch nobody waits for.
+    pub(crate) rid: Option<Box<str>>,
+}
+
+/// The reported `$version` a client demands; `None` inside when its text is no number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExpectedVersion(pub(crate) Option<u64>);
+
+/// What came of an action.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The identity is online.
+    Connected { saved: SavedSession, is_resumed: bool },
+    /// The patch was applied, and this is the reported version now; or it was not.
+    Reported { request: TwinRequest, result: Result<u64, Failure> },
+    /// The message is in the event hub.
+    TelemetryAccepted { packet_id: Option<u16> },
+    /// The twin as JSON; or why not.
+    Twin { request: TwinRequest, result: Result<Bytes, Failure> },
+}
+
+/// A twin request that was declined.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The error as the JSON text the client gets.
+    pub(crate) body: Bytes,
+    pub(crate) code: ErrorCode,
+    /// How the connection ends if there is no status for the code.
+    pub(crate) ending: Ending,
+}
+
+/// The response to a twin request.
+struct Answer {
+    status: u16,
+    version: Option<u64>,
+    body: Bytes,
+}
+
+/// The conversation so far.
+#[derive(Debug)]
+pub(crate) struct Session {
+    stage: Stage,
+    silence_limit: Duration,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Only CONNECT is taken.
+    AwaitingConnect,
+    /// CONNECT is before the core.
+    Connecting {
+        identity: IdentityId,
+        keep_session: bool,
+    },
+    Connected(Connected),
+    /// Nothing is taken any more.
+    Over,
+}
+
+#[derive(Debug)]
+struct Connected {
+    identity: IdentityId,
+    keep_session: bool,
+    subscriptions: Subscriptions,
+}
+
+impl Session {
+    pub(crate) fn new() -> Self {
+        Self { stage: Stage::AwaitingConnect, silence_limit: LONGEST_SILENCE }
+    }
+
+    /// What may come over the wire next.
+    pub(crate) fn expecting(&self) -> Expecting {
+        match self.stage {
+            Stage::AwaitingConnect => Expecting::Connect,
+            Stage::Connecting { .. } | Stage::Connected(_) | Stage::Over => Expecting::Anything,
+        }
+    }
+
+    /// How long a connected client may be silent, `contract/mqtt.md 2.7`.
+    pub(crate) fn silence_limit(&self) -> Duration {
+        self.silence_limit
+    }
+
+    /// The client sent a packet; `at` is hub time.
+    pub(crate) fn on_packet(&mut self, packet: Packet, at: Timestamp) -> Actions {
+        match (&mut self.stage, packet) {
+            (Stage::AwaitingConnect, Packet::Connect(connect)) => self.on_connect(*connect),
+            (Stage::AwaitingConnect, _) => self.close(Ending::Broken(WireError::NotConnect.into())),
+            (Stage::Connecting { .. } | Stage::Connected(_), Packet::Connect(_)) => {
+                self.close(Ending::Broken(Broken::SecondConnect))
+            }
+            (Stage::Connected(connected), packet) => match connected.on_packet(packet, at) {
+                Ok(actions) => actions,
+                Err(ending) => self.close(ending),
+            },
+            (Stage::Connecting { .. } | Stage::Over, _) => Actions::new(),
+        }
+    }
+
+    /// What came over the wire is no packet.
+    pub(crate) fn on_wire_error(&mut self, error: WireError) -> Actions {
+        match (&self.stage, error) {
+            (Stage::AwaitingConnect, WireError::UnsupportedProtocol) => {
+                self.refuse(Ending::RefusedHere(RefusedConnect::Protocol(error)))
+            }
+            (Stage::AwaitingConnect, WireError::WillQosTwo) => {
+                self.refuse(Ending::RefusedHere(RefusedConnect::Will))
+            }
+            _ => self.close(Ending::Broken(error.into())),
+        }
+    }
+
+    /// The core has something for the client.
+    pub(crate) fn on_delivery(&mut self, delivery: Delivery) -> Actions {
+        match delivery {
+            Delivery::Closed(reason) => self.close(Ending::Kicked(reason)),
+            Delivery::DesiredChanged(change) => match &self.stage {
+                Stage::Connected(connected)
+                    if connected.subscriptions.has(Subscription::DesiredProperties) =>
+                {
+                    let topic = Topic::DesiredChanged { version: change.version }.to_string();
+                    vec![Action::Send(Outgoing::Publish { topic, payload: change.patch })]
+                }
+                _ => Actions::new(),
+            },
+        }
+    }
+
+    /// An action brought this.
+    pub(crate) fn on_reply(&mut self, reply: Reply) -> Actions {
+        match reply {
+            Reply::Connected { saved, is_resumed } => self.on_connected(saved, is_resumed),
+            Reply::TelemetryAccepted { packet_id } => acknowledge(packet_id).collect(),
+            Reply::Twin { request, result } => {
+                let answer = |twin| Answer { status: 200, version: None, body: twin };
+                self.answer_twin(&request, result.map(answer))
+            }
+            Reply::Reported { request, result } => {
+                let answer = |version| Answer { status: 204, version: Some(version), body: Bytes::new() };
+                self.answer_twin(&request, result.map(answer))
+            }
+        }
+    }
+
+    /// An action other than a twin request could not be done.
+    pub(crate) fn on_failed(&mut self, ending: Ending) -> Actions {
+        match self.stage {
+            Stage::Connecting { .. } => self.refuse(ending),
+            Stage::AwaitingConnect | Stage::Connected(_) | Stage::Over => self.close(ending),
+        }
+    }
+
+    fn on_connect(&mut self, connect: Connect) -> Actions {
+        match login(connect) {
+            Ok((login, silence_limit)) => {
+                self.silence_limit = silence_limit;
+                self.stage =
+                    Stage::Connecting { identity: login.identity.clone(), keep_session: login.keep_session };
+                vec![Action::Connect(Box::new(login))]
+            }
+            Err(refused) => self.refuse(Ending::RefusedHere(refused)),
+        }
+    }
+
+    fn on_connected(&mut self, saved: SavedSession, is_resumed: bool) -> Actions {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        let Stage::Connecting { identity, keep_session } = stage else { return Actions::new() };
+        let subscriptions = Subscriptions::restore(saved, &identity);
+        let session_present = is_resumed && keep_session;
+        let mut actions = vec![Action::Send(Outgoing::ConnAck(ConnAck::Accepted { session_present }))];
+        if subscriptions.has(Subscription::DesiredProperties) {
+            actions.push(Action::Tell(Notice::Subscribe(Interest::DesiredProperties)));
+        }
+        self.stage = Stage::Connected(Connected { identity, keep_session, subscriptions });
+        actions
+    }
+
+    fn answer_twin(&mut self, request: &TwinRequest, result: Result<Answer, Failure>) -> Actions {
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(failure) => match twin_outcome(failure.code) {
+                TwinOutcome::Close => return self.close(failure.ending),
+                TwinOutcome::Status(status) => Answer { status, version: None, body: failure.body },
+            },
+        };
+        let listens = match &self.stage {
+            Stage::Connected(connected) => connected.subscriptions.has(Subscription::TwinResponses),
+            Stage::AwaitingConnect | Stage::Connecting { .. } | Stage::Over => false,
+        };
+        let rid = request.rid.as_deref().and_then(RequestId::parse).filter(|_| listens);
+        let publish = rid.map(|rid| {
+            let topic = Topic::TwinResponse { rid, status: answer.status, version: answer.version };
+            Action::Send(Outgoing::Publish { topic: topic.to_string(), payload: answer.body })
+        });
+        acknowledge(request.packet_id).chain(publish).collect()
+    }
+
+    /// Answers CONNECT with 5, whatever the reason, `contract/mqtt.md 2.6`.
+    fn refuse(&mut self, ending: Ending) -> Actions {
+        let mut actions = vec![Action::Send(Outgoing::ConnAck(ConnAck::NotAuthorized))];
+        actions.append(&mut self.close(ending));
+        actions
+    }
+
+    fn close(&mut self, ending: Ending) -> Actions {
+        self.stage = Stage::Over;
+        vec![Action::Close(ending)]
+    }
+}
+
+impl Connected {
+    fn on_packet(&mut self, packet: Packet, at: Timestamp) -> Result<Actions, Ending> {
+        let mut actions = Actions::new();
+        match packet {
+            Packet::Connect(_) => return Err(Ending::Broken(Broken::SecondConnect)),
+            Packet::Disconnect => return Err(Ending::Goodbye),
+            Packet::PingReq => {
+                actions.extend([Action::Tell(Notice::Alive), Action::Send(Outgoing::PingResp)])
+            }
+            // Answers nothing: this hub publishes with QoS 0 so far.
+            Packet::PubAck { .. } => actions.push(Action::Tell(Notice::Alive)),
+            Packet::Publish(publish) => self.on_publish(publish, &mut actions).map_err(Ending::Broken)?,
+            Packet::Subscribe { packet_id, filters } => {
+                let before = self.subscriptions.clone();
+                let codes = filters
+                    .into_iter()
+                    .map(|request| self.subscriptions.add(request, &self.identity, at))
+                    .collect();
+                self.subscriptions_changed(&before, &mut actions);
+                actions.push(Action::Send(Outgoing::SubAck { packet_id, codes }));
+            }
+            Packet::Unsubscribe { packet_id, filters } => {
+                let before = self.subscriptions.clone();
+                filters.iter().for_each(|filter| self.subscriptions.remove(filter));
+                self.subscriptions_changed(&before, &mut actions);
+                actions.push(Action::Send(Outgoing::UnsubAck { packet_id }));
+            }
+        }
+        Ok(actions)
+    }
+
+    /// Tells the core what to notify of and what to keep, before the client gets its answer.
+    fn subscriptions_changed(&self, before: &Subscriptions, actions: &mut Actions) {
+        actions.push(Action::Tell(Notice::Alive));
+        if self.subscriptions == *before {
+            return;
+        }
+        let wants = |subscriptions: &Subscriptions| subscriptions.has(Subscription::DesiredProperties);
+        match (wants(before), wants(&self.subscriptions)) {
+            (false, true) => actions.push(Action::Tell(Notice::Subscribe(Interest::DesiredProperties))),
+            (true, false) => actions.push(Action::Tell(Notice::Unsubscribe(Interest::DesiredProperties))),
+            (true, true) | (false, false) => {}
+        }
+        if self.keep_session {
+            actions.push(Action::Tell(Notice::Keep(self.subscriptions.to_saved())));
+        }
+    }
+
+    fn on_publish(&self, publish: Publish, actions: &mut Actions) -> Result<(), Broken> {
+        let text = std::str::from_utf8(&publish.topic).map_err(|_| Broken::TopicNotText)?;
+        let topic = Topic::parse(text).ok_or_else(|| unknown_topic(text))?;
+        let packet_id = publish.packet_id;
+        let request =
+            |rid: Option<RequestId<'_>>| TwinRequest { packet_id, rid: rid.map(|rid| rid.as_str().into()) };
+        match topic {
+            Topic::Telemetry { bag, .. } if topic.is_telemetry_of(&self.identity) => {
+                let mut properties = properties::decode(bag);
+                properties::stamp_flags(&mut properties, publish.retain, publish.dup);
+                let message = Box::new(DeviceMessage { properties, body: publish.payload });
+                actions.push(Action::Ask(Question::SendTelemetry { packet_id, message }));
+            }
+            Topic::Telemetry { .. } => return Err(Broken::TopicOfAnother),
+            Topic::TwinGet { rid } => actions.push(Action::Ask(Question::ReadTwin(request(Some(rid))))),
+            Topic::PatchReported { rid, version } => actions.push(Action::Ask(Question::UpdateReported {
+                request: request(rid),
+                patch: publish.payload,
+                version: version.map(|version| ExpectedVersion(version.number())),
+            })),
+            // No method call is under way, so the rid is unknown: ignored, `contract/mqtt.md 8`.
+            Topic::MethodResponse { .. } => {
+                actions.push(Action::Tell(Notice::Alive));
+                actions.extend(acknowledge(packet_id));
+            }
+            Topic::DesiredChanged { .. } | Topic::TwinResponse { .. } => return Err(unknown_topic(text)),
+        }
+        Ok(())
+    }
+}
+
+fn acknowledge(packet_id: Option<u16>) -> impl Iterator<Item = Action> {
+    packet_id.map(|packet_id| Action::Send(Outgoing::PubAck { packet_id })).into_iter()
+}
+
+/// Cut, so that the log cannot be filled by one packet.
+fn unknown_topic(text: &str) -> Broken {
+    const SHOWN_CHARS: usize = 128;
+    Broken::UnknownTopic(text.chars().take(SHOWN_CHARS).collect())
+}
+
+/// What a CONNECT asks for, and how long its client may be silent; `contract/mqtt.md 2.2` to `2.4`, `2.7`, `2.8`.
+fn login(connect: Connect) -> Result<(Login, Duration), RefusedConnect> {
+    let username = Username::parse(&connect.username)?;
+    let identity = IdentityId::parse(username.device, username.module).map_err(RefusedConnect::Core)?;
+    if !username.is_client_id(&connect.client_id) {
+        let expected = identity.to_string();
+        return Err(RefusedConnect::ClientId { client_id: connect.client_id, expected });
+    }
+    let will = connect.will.map(|will| will_message(will, &identity)).transpose()?;
+    let login = Login {
+        host: username.host.to_owned(),
+        keep_session: !connect.clean_session,
+        model_id: username.model_id,
+        password: connect.password,
+        product_info: username.product_info,
+        will,
+        identity,
+    };
+    Ok((login, silence_limit(connect.keep_alive_secs)))
+}
+
+fn silence_limit(keep_alive_secs: u16) -> Duration {
+    match keep_alive_secs {
+        0 => LONGEST_SILENCE,
+        secs => (Duration::from_secs(secs.into()) * 3 / 2).min(LONGEST_SILENCE),
+    }
+}
+
+/// The core marks it as a Will when it publishes it.
+fn will_message(will: Publish, identity: &IdentityId) -> Result<DeviceMessage, RefusedConnect> {
+    let topic = std::str::from_utf8(&will.topic).ok().and_then(Topic::parse);
+    let Some(topic @ Topic::Telemetry { bag, .. }) = topic else { return Err(RefusedConnect::Will) };
+    if !topic.is_telemetry_of(identity) {
+        return Err(RefusedConnect::Will);
+    }
+    let mut properties = properties::decode(bag);
+    properties::stamp_flags(&mut properties, will.retain, false);
+    Ok(DeviceMessage { properties, body: will.payload })
+}
+
+#[cfg(test)]
+mod tests;
