@@ -1,13 +1,31 @@
-//! Azure IoT Hub for Rust.
+//! Azure IoT Hub for Rust: the service side (identities, twins) and the device and module side (twins, telemetry),
+//! against the real hub or an emulator of it.
+//!
+//! Reading order:
+//! - [`ServiceConnectionString`], [`DeviceConnectionString`], [`SharedAccessKey`], [`SasToken`]: who signs in, and how.
+//! - [`TrustedRoots`], [`ClientCertificate`]: TLS.
+//! - [`service`]: the registry and twins over HTTPS.
+//! - [`device`]: one client for devices and one for modules, over MQTT or AMQP, each by TCP or WebSocket.
+//! - `byte_stream`, `mqtt`, `amqp`: the wires, private.
+//! - [`Error`]: what can go wrong, for programs and for people.
+//!
+//! Everything runs on tokio. TLS is rustls with ring; there is no OpenSSL and no process-wide state.
+
+mod amqp;
 mod byte_stream;
 mod connection_string;
+pub mod device;
 mod error;
 mod identity_id;
+mod mqtt;
 mod sas;
+pub mod service;
 mod time;
 mod tls;
-pub mod service;
-pub use connection_string::{DeviceConnectionString, DeviceCredential, ServiceConnectionString, ServiceCredential};
+
+pub use connection_string::{
+    DeviceConnectionString, DeviceCredential, ServiceConnectionString, ServiceCredential,
+};
 pub use error::{Error, ErrorKind, HubError};
 pub use identity_id::IdentityId;
 pub use sas::{SasToken, SharedAccessKey};

@@ -1,0 +1,48 @@
+//! A device-to-cloud message: a body and the properties the hub knows by name, plus the application's own.
+
+use bytes::Bytes;
+
+/// A message to send; only the body is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TelemetryMessage {
+    /// Any bytes, up to 256 KiB together with the properties.
+    pub body: Bytes,
+    /// The sender's name for this message.
+    pub message_id: Option<String>,
+    /// The message or request this one belongs to.
+    pub correlation_id: Option<String>,
+    /// The type of the body, such as `application/json`; message routing reads JSON bodies only with it.
+    pub content_type: Option<String>,
+    /// The encoding of the body, such as `utf-8`; message routing reads bodies only with it.
+    pub content_encoding: Option<String>,
+    /// When it was made, as `2026-01-02T03:04:05Z`.
+    pub creation_time_utc: Option<String>,
+    /// The module output it leaves by, for Edge routes.
+    pub output_name: Option<String>,
+    /// The application's own properties, in order.
+    pub properties: Vec<(String, String)>,
+}
+
+impl TelemetryMessage {
+    /// A message with this body.
+    #[must_use]
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
+
+    /// Says that the body is JSON in UTF-8.
+    #[must_use]
+    pub fn json(mut self) -> Self {
+        self.content_type = Some("application/json".to_owned());
+        self.content_encoding = Some("utf-8".to_owned());
+        self
+    }
+
+    /// Adds one of the application's own properties.
+    #[must_use]
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.push((name.into(), value.into()));
+        self
+    }
+}
