@@ -1,1 +1,74 @@
-//! Placeholder.
+//! The HTTP head: the service's REST API, the WebSocket entrance for MQTT and AMQP, and the admin API.
+//!
+//! In reading order:
+//! - [`state`]: what the assembly hands in; [`hub_router`] and [`admin_router`]: what it gets.
+//! - [`layers`]: what every request passes, in order, before a handler sees it.
+//! - [`registry`] and [`twins`]: one folder per resource; a handler extracts, asks the gate, calls the core, renders.
+//! - [`websocket`]: an upgraded socket as a byte stream for another head.
+//! - [`admin`]: the emulator's own API, on a listener of its own.
+//! - [`extract`], [`json`], [`query`]: requests into core types; [`render`], [`error`]: core types into answers.
+//! - [`names`]: every literal of the wire.
+//!
+//! ```text
+//! request -> layers -> route -> handler -> gate.admit -> hub -> render -> layers -> answer
+//! ```
+
+mod admin;
+mod error;
+mod extract;
+mod json;
+mod layers;
+mod names;
+mod query;
+mod registry;
+mod render;
+mod state;
+mod twins;
+mod websocket;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRef, Request};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
+use hub::Hub;
+use tower::Layer as _;
+
+pub use crate::admin::admin_router;
+use crate::error::Failure;
+use crate::layers::{answer, api_version, authentication, method_override, path};
+pub use crate::state::{AdminState, ConnectionPermit, HttpState, Listener, ListenerState, Readiness};
+
+/// Everything the HTTPS port answers: REST for services, WebSockets for devices (contract/rest.md 1).
+pub fn hub_router(state: HttpState) -> Router {
+    let calls = registry::routes()
+        .merge(twins::routes())
+        .route_layer(from_fn_with_state(state.clone(), authentication::authenticate))
+        .route_layer(from_fn(api_version::check));
+    let routes = calls
+        .merge(websocket::routes())
+        .method_not_allowed_fallback(wrong_verb)
+        .fallback(unknown_route)
+        .with_state(state.clone());
+    // What the router matches on has to be put right before it matches.
+    let routed = map_request(path::canonicalize).layer(routes);
+    let routed = map_request(method_override::apply).layer(routed);
+    Router::new().fallback_service(routed).layer(from_fn_with_state(state.hub, answer::complete))
+}
+
+async fn unknown_route() -> Failure {
+    error::unknown_route().into()
+}
+
+/// Bulk writes and queries share a path with calls of another verb; until they exist they are unknown, not wrong.
+async fn wrong_verb(request: Request) -> Failure {
+    let path = request.uri().path();
+    let is_unbuilt = request.method() == axum::http::Method::POST && names::path::POSTED_TO.contains(&path);
+    if is_unbuilt { error::unknown_route().into() } else { error::wrong_verb().into() }
+}
+
+impl FromRef<HttpState> for Arc<Hub> {
+    fn from_ref(state: &HttpState) -> Self {
+        Self::clone(&state.hub)
+    }
+}

@@ -1,0 +1,111 @@
+//! How a refusal looks over HTTP: [`HubError`] -> status, headers and body style A (contract/rest.md 4.1 to 4.4).
+//!
+//! A call that fails returns [`Failure`]; it travels to the outermost layer as a response extension, because
+//! only there the tracking id of the request is known. [`render`] is the single place that writes the body.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hub::error::{ErrorCode, HubError};
+use hub::ids::TrackingId;
+use serde::Serialize;
+
+use crate::names;
+
+/// When to try again after 503, in seconds (contract/rest.md 0.4 names the header, not the figure).
+const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
+
+/// A call's error on its way out.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure(pub(crate) HubError);
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = status(self.0.code()).into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// What a call returns: an answer or the reason there is none.
+pub(crate) type Answer = Result<Response, Failure>;
+
+/// Any path that is in no row of contract/rest.md 1.1.
+pub(crate) fn unknown_route() -> HubError {
+    HubError::new(ErrorCode::GenericNotFound, "No resource answers at this address.")
+}
+
+/// A path of the table with a verb its row does not have.
+pub(crate) fn wrong_verb() -> HubError {
+    HubError::new(
+        ErrorCode::GenericMethodNotAllowed,
+        "The resource at this address does not support this method.",
+    )
+}
+
+/// Style A of contract/rest.md 4.1.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ErrorBody {
+    message: String,
+    exception_message: String,
+}
+
+/// The whole answer to a failed request.
+pub(crate) fn render(error: &HubError, tracking: &TrackingId) -> Response {
+    let code = error.code();
+    let body = ErrorBody {
+        message: format!("ErrorCode:{};{}", code.name(), error.message()),
+        exception_message: format!("Tracking ID:{tracking}"),
+    };
+    // Two strings cannot fail to serialize; an empty body is what a client could still make sense of.
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    let status = status(code);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, names::value::JSON);
+    headers.insert(names::header::ERROR_CODE, HeaderValue::from_static(code.name()));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, names::value::CHALLENGE);
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECS);
+    }
+    response
+}
+
+/// The HTTP status of a code. Spelled out row by row so that a new code does not compile until it has one.
+const fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::ArgumentInvalid
+        | ErrorCode::ArgumentNull
+        | ErrorCode::GenericBadRequest
+        | ErrorCode::InvalidProtocolVersion
+        | ErrorCode::IotHubFormatError => StatusCode::BAD_REQUEST,
+        ErrorCode::IotHubUnauthorizedAccess | ErrorCode::SystemModuleModifyUnauthorizedAccess => {
+            StatusCode::UNAUTHORIZED
+        }
+        ErrorCode::GenericForbidden => StatusCode::FORBIDDEN,
+        ErrorCode::CertificateNotFound
+        | ErrorCode::DeviceNotFound
+        | ErrorCode::GenericNotFound
+        | ErrorCode::ModuleNotFound => StatusCode::NOT_FOUND,
+        ErrorCode::GenericMethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::DeviceAlreadyExists | ErrorCode::ModuleAlreadyExistsOnDevice => StatusCode::CONFLICT,
+        ErrorCode::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        ErrorCode::GenericRequestEntityTooLarge
+        | ErrorCode::MessageTooLarge
+        | ErrorCode::TooManyDevices
+        | ErrorCode::TooManyModulesOnDevice => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::GenericUnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ErrorCode::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

@@ -1,0 +1,19 @@
+//! What every request passes before and after its handler, in this order from the outside in.
+//!
+//! | layer | before the handler | after it |
+//! |---|---|---|
+//! | [`answer`] | tracking id, span | `x-ms-request-id`, the body of an error, its one log line |
+//! | [`method_override`] | POST that means PATCH becomes PATCH | |
+//! | [`path`] | spelling of the literal segments, trailing slash | |
+//! | *routing* | 404 and 405 need neither version nor credentials | |
+//! | [`api_version`] | present and well-formed | |
+//! | [`authentication`] | `Authorization` becomes a grant | |
+//!
+//! [`body`] is not a layer: a handler reads the body when it is admitted.
+
+pub(crate) mod answer;
+pub(crate) mod api_version;
+pub(crate) mod authentication;
+pub(crate) mod body;
+pub(crate) mod method_override;
+pub(crate) mod path;

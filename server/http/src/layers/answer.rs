@@ -1,0 +1,58 @@
+//! The outermost layer: gives the request its tracking id and span, and every answer its request id; turns a
+//! [`Failure`] into the body a client reads and the one line the log gets (contract/rest.md 0.4, 4.1).
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::middleware::Next;
+use axum::response::Response;
+use hub::Hub;
+use hub::error::{ErrorCode, HubError};
+use hub::ids::TrackingId;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::error::{self, Failure};
+use crate::names;
+
+/// Runs the request and completes its answer.
+pub(crate) async fn complete(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+    let tracking = hub.tracking_id();
+    let span = tracing::debug_span!(
+        "request", method = %request.method(), path = request.uri().path(), tracking_id = %tracking
+    );
+    let begun = Instant::now();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    span.in_scope(|| {
+        if let Some(Failure(error)) = response.extensions_mut().remove() {
+            log(&error);
+            response = error::render(&error, &tracking);
+        }
+        tracing::debug!(status = response.status().as_u16(), elapsed = ?begun.elapsed(), "answered");
+    });
+    response.headers_mut().insert(names::header::REQUEST_ID, request_id(&tracking));
+    response
+}
+
+/// Refusals of credentials and rights are logged where they are decided, everything else here.
+fn log(error: &HubError) {
+    let code = error.code();
+    if code.number() >= FIRST_OF_OUR_OWN_FAULTS {
+        tracing::error!(code = code.number(), "failed: {}", error.reason());
+    } else if code != ErrorCode::IotHubUnauthorizedAccess {
+        tracing::warn!(code = code.number(), "refused: {}", error.reason());
+    }
+}
+
+/// The GUID made of the tracking id's 32 digits, so that either finds the other.
+fn request_id(tracking: &TrackingId) -> HeaderValue {
+    let text = tracking.to_string();
+    let digits = text.split('-').next().unwrap_or_default();
+    let guid = Uuid::try_parse(digits).unwrap_or(Uuid::nil());
+    let mut buffer = Uuid::encode_buffer();
+    HeaderValue::from_str(guid.hyphenated().encode_lower(&mut buffer)).unwrap_or(HeaderValue::from_static(""))
+}
+
+const FIRST_OF_OUR_OWN_FAULTS: u32 = 500_000;

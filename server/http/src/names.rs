@@ -1,0 +1,123 @@
+//! Every literal the service's HTTP surface puts on the wire, under the contract section that defines it.
+//! Nothing else in this crate spells a path, header or member name.
+
+/// Route templates (contract/rest.md 1.1). Text is matched without regard to case, `{..}` stands for one
+/// percent-encoded id.
+pub(crate) mod path {
+    /// Row 4.
+    pub(crate) const DEVICES: &str = "/devices";
+    /// Rows 1 to 3.
+    pub(crate) const DEVICE: &str = "/devices/{device}";
+    /// Row 7.
+    pub(crate) const MODULES: &str = "/devices/{device}/modules";
+    /// Rows 8 to 10.
+    pub(crate) const MODULE: &str = "/devices/{device}/modules/{module}";
+    /// Row 13.
+    pub(crate) const DEVICE_TWIN: &str = "/twins/{device}";
+    /// Row 14.
+    pub(crate) const MODULE_TWIN: &str = "/twins/{device}/modules/{module}";
+    /// Row 45.
+    pub(crate) const WEBSOCKET: &str = "/$iothub/websocket";
+    /// Rows 5 and 15: they share a path, or its shape, with rows of other verbs.
+    pub(crate) const POSTED_TO: &[&str] = &[DEVICES, "/devices/query"];
+
+    /// The placeholder of a device id in the templates.
+    pub(crate) const DEVICE_ID: &str = "device";
+    /// The placeholder of a module id in the templates.
+    pub(crate) const MODULE_ID: &str = "module";
+
+    /// What requests are matched against before they are routed.
+    pub(crate) const TEMPLATES: &[&str] =
+        &[DEVICES, DEVICE, MODULES, MODULE, DEVICE_TWIN, MODULE_TWIN, WEBSOCKET];
+}
+
+/// The admin API: ours, PRODUCT section 5.
+pub(crate) mod admin {
+    pub(crate) const CA_PEM: &str = "/ca.pem";
+    pub(crate) const CERTIFICATE: &str = "/admin/certificates/{name}";
+    pub(crate) const CERTIFICATES: &str = "/admin/certificates";
+    pub(crate) const CONNECTIONS: &str = "/admin/connections";
+    pub(crate) const CONNECTION_STRINGS: &str = "/connection-strings";
+    pub(crate) const EVENTS: &str = "/admin/events";
+    pub(crate) const HEALTH: &str = "/health";
+    pub(crate) const JOURNAL: &str = "/admin/journal";
+    pub(crate) const NAME: &str = "name";
+    pub(crate) const OPENAPI: &str = "/openapi.json";
+    pub(crate) const READY: &str = "/ready";
+    pub(crate) const VERIFICATION_CODE: &str = "/admin/certificates/{name}/verification-code";
+    pub(crate) const VERIFY: &str = "/admin/certificates/{name}/verify";
+}
+
+/// Query parameters (contract/rest.md 0.2, 1.2) and their values.
+pub(crate) mod query {
+    pub(crate) const API_VERSION: &str = "api-version";
+    pub(crate) const TOP: &str = "top";
+    pub(crate) const PREVIEW_SUFFIX: &str = "-preview";
+    pub(crate) const DEVICE: &str = "device";
+    pub(crate) const LIMIT: &str = "limit";
+    pub(crate) const MODULE: &str = "module";
+}
+
+/// Headers (contract/rest.md 0.3, 0.4), in the lower case HTTP libraries want.
+pub(crate) mod header {
+    use axum::http::HeaderName;
+
+    pub(crate) const ERROR_CODE: HeaderName = HeaderName::from_static("iothub-errorcode");
+    pub(crate) const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
+    pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+}
+
+/// Header values.
+pub(crate) mod value {
+    use axum::http::HeaderValue;
+
+    /// Node parses a body only under this type (contract/rest.md 0.4).
+    pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+    pub(crate) const PEM: HeaderValue = HeaderValue::from_static("application/x-pem-file");
+    pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("SharedAccessSignature");
+    pub(crate) const JSON_ESSENCE: &str = "application/json";
+    pub(crate) const JSON_SUFFIX: &str = "+json";
+    pub(crate) const CHARSET: &str = "charset";
+    pub(crate) const UTF_8: &str = "utf-8";
+}
+
+/// Members of request bodies (contract/rest.md 2.1 to 2.3, 1.7).
+pub(crate) mod member {
+    pub(crate) const AUTHENTICATION: &str = "authentication";
+    pub(crate) const CAPABILITIES: &str = "capabilities";
+    pub(crate) const CERTIFICATE: &str = "certificate";
+    pub(crate) const DESIRED: &str = "desired";
+    pub(crate) const DEVICE_ID: &str = "deviceId";
+    pub(crate) const IOT_EDGE: &str = "iotEdge";
+    pub(crate) const MANAGED_BY: &str = "managedBy";
+    pub(crate) const MODULE_ID: &str = "moduleId";
+    pub(crate) const NAME: &str = "name";
+    pub(crate) const PRIMARY_KEY: &str = "primaryKey";
+    pub(crate) const PRIMARY_THUMBPRINT: &str = "primaryThumbprint";
+    pub(crate) const PROPERTIES: &str = "properties";
+    pub(crate) const SECONDARY_KEY: &str = "secondaryKey";
+    pub(crate) const SECONDARY_THUMBPRINT: &str = "secondaryThumbprint";
+    pub(crate) const STATUS: &str = "status";
+    pub(crate) const STATUS_REASON: &str = "statusReason";
+    pub(crate) const SYMMETRIC_KEY: &str = "symmetricKey";
+    pub(crate) const TAGS: &str = "tags";
+    pub(crate) const TYPE: &str = "type";
+    pub(crate) const VERIFIED: &str = "verified";
+    pub(crate) const X509_THUMBPRINT: &str = "x509Thumbprint";
+}
+
+/// Values of enumerated members (contract/rest.md 2.1, 2.5).
+pub(crate) mod term {
+    pub(crate) const CERTIFICATE_AUTHORITY: &str = "certificateAuthority";
+    pub(crate) const CONNECTED: &str = "Connected";
+    pub(crate) const DISABLED: &str = "disabled";
+    pub(crate) const DISCONNECTED: &str = "Disconnected";
+    pub(crate) const ENABLED: &str = "enabled";
+    pub(crate) const NONE: &str = "none";
+    pub(crate) const SAS: &str = "sas";
+    pub(crate) const SELF_SIGNED: &str = "selfSigned";
+    /// An identity's stamp that was never set (contract/rest.md 0.6).
+    pub(crate) const UNSET_IN_IDENTITY: &str = "0001-01-01T00:00:00";
+    /// A twin's stamp that was never set (contract/rest.md 0.6).
+    pub(crate) const UNSET_IN_TWIN: &str = "0001-01-01T00:00:00Z";
+}

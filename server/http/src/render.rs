@@ -1,0 +1,39 @@
+//! Answers with a body.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use hub::error::{ErrorCode, HubError};
+use hub::ids::ETag;
+use serde::Serialize;
+
+use crate::error::Failure;
+use crate::names;
+
+/// 200 with the value as JSON, under the content type every SDK looks for (contract/rest.md 0.4).
+pub(crate) fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => text(body, names::value::JSON),
+        Err(error) => Failure(
+            HubError::new(ErrorCode::ServerError, "The answer could not be written.")
+                .with_reason(format!("an answer does not serialize: {error}")),
+        )
+        .into_response(),
+    }
+}
+
+/// 200 with a body of another kind.
+pub(crate) fn text(body: impl Into<Body>, content_type: HeaderValue) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// Adds `ETag`, quoted as C# needs it (contract/rest.md 0.4).
+pub(crate) fn with_etag(mut response: Response, etag: &ETag) -> Response {
+    // An etag is base64 text; anything else would be a failed answer, which carries none.
+    if let Ok(value) = HeaderValue::try_from(format!("\"{etag}\"")) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    response
+}

@@ -1,0 +1,10 @@
+//! The HTTP head from the outside: whole routers over a real hub whose clock stands still and whose randomness has
+//! a seed. Requests go in as the SDKs send them, answers are held against contract/rest.md.
+
+mod admin;
+mod authentication;
+mod harness;
+mod registry;
+mod requests;
+mod twins;
+mod websocket;
