@@ -93,7 +93,8 @@ for (const transport of transports) {
       assert.match(output, /^error (connecting to hub|getting twin): .*(Unauthorized|Not authorized)/m);
       assert.doesNotMatch(output, /twin contents:/);
       const attempts = await hub.connects(identity);
-      assert.ok(attempts.every(({ outcome }) => outcome.startsWith('refused')), JSON.stringify(attempts));
+      assert.ok(attempts.length > 0, 'the journal knows of the attempt');
+      assert.ok(attempts.every(({ outcome }) => outcome === 'refused'), JSON.stringify(attempts));
       assert.equal((await hub.module(identity)).connectionState, 'Disconnected');
     });
   }

@@ -21,7 +21,7 @@ function moduleConnectionString({ deviceId, moduleId }, key) {
   return `HostName=${hostName};DeviceId=${deviceId};ModuleId=${moduleId};${credential}`;
 }
 
-// The name a module's certificate has to carry.
+// The name of a module in one word: what its certificate has to carry, and the journal calls it.
 function commonName({ deviceId, moduleId }) {
   return `${deviceId}/${moduleId}`;
 }

@@ -45,8 +45,8 @@ async function tellStory({ app, identity, protocol, credential }) {
   const connects = await hub.connects(identity);
   assert.equal(connects.length, 1, 'the module connected once');
   assert.deepEqual(
-    pick(connects[0], ['subject', 'credential', 'protocol', 'outcome']),
-    { subject: `${identity.deviceId}/${identity.moduleId}`, credential, protocol, outcome: 'succeeded' },
+    pick(connects[0], ['identity', 'credential', 'protocol', 'outcome']),
+    { identity: hub.commonName(identity), credential, protocol, outcome: 'succeeded' },
   );
 }
 

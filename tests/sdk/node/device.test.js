@@ -30,11 +30,11 @@ for (const { name, Protocol, protocol } of transports) {
     assert.equal(second.body, 'second');
     assert.ok(second.sequenceNumber > first.sequenceNumber);
     assert.deepEqual(JSON.parse(first.body), { temperature: 21 });
-    assert.deepEqual(first.applicationProperties, { level: 'critical & true', größe: '2 m' });
-    assert.equal(first.properties.messageId, 'm-1');
-    assert.equal(first.properties.correlationId, 'c-1');
-    assert.equal(first.properties.contentType, 'application/json');
-    assert.equal(first.properties.contentEncoding, 'utf-8');
+    assert.deepEqual(first.properties, { level: 'critical & true', größe: '2 m' });
+    assert.equal(first.systemProperties.messageId, 'm-1');
+    assert.equal(first.systemProperties.correlationId, 'c-1');
+    assert.equal(first.systemProperties.contentType, 'application/json');
+    assert.equal(first.systemProperties.contentEncoding, 'utf-8');
     assert.equal(first.deviceId, device.deviceId);
 
     const [connect, ...others] = await connects(device);

@@ -38,7 +38,7 @@ const events = ({ deviceId }) => admin('/admin/events', { device: deviceId });
 
 // The connections a device has now.
 const connections = async ({ deviceId }) =>
-  (await admin('/admin/connections')).filter(({ identity }) => identity === deviceId);
+  (await admin('/admin/connections')).filter((connection) => connection.deviceId === deviceId);
 
 // What the journal holds of a device's attempts to connect, newest first.
 const connects = async ({ deviceId }) =>

@@ -77,7 +77,7 @@ def test_connects_reads_its_twin_reports_hears_and_sends(client, registry, proto
     assert client.connected
     [connect] = connects(*client.identity)
     assert connect["outcome"] == "succeeded"
-    assert (connect["subject"], connect["credential"], connect["protocol"]) == (
+    assert (connect["identity"], connect["credential"], connect["protocol"]) == (
         "/".join(client.identity), client.credential_kind, protocol)
 
     twin = client.get_twin()
@@ -97,9 +97,9 @@ def test_connects_reads_its_twin_reports_hears_and_sends(client, registry, proto
     message.custom_properties["level"] = "critical & true"
     client.send_message(message)
     [event] = events(client.identity[0])
-    assert event["properties"]["messageId"] == "m-1"
-    assert event["properties"]["contentType"] == "application/json"
-    assert event["applicationProperties"] == {"level": "critical & true"}
+    assert event["systemProperties"]["messageId"] == "m-1"
+    assert event["systemProperties"]["contentType"] == "application/json"
+    assert event["properties"] == {"level": "critical & true"}
     assert json.loads(event["body"]) == {"temperature": 21}
 
     client.disconnect()
