@@ -4,6 +4,8 @@
 //! A refusal is logged here, once, with the reason in plain words and a hint, and is entered in the journal. The
 //! client reads less than the log does.
 
+mod refusal;
+
 use std::sync::Arc;
 
 use hub::Hub;
@@ -14,6 +16,9 @@ use hub::identity::{Authentication, AuthenticationMechanism, Thumbprints};
 use hub::ids::IdentityId;
 use hub::time::Timestamp;
 
+use self::refusal::{
+    Refusal, check_enabled, check_expiry, mechanism_in_words, named, printable, unauthorized,
+};
 use crate::authorities::CertificateAuthorities;
 use crate::certificate::{CertificateFacts, PeerCertificates};
 use crate::chain;
@@ -53,8 +58,8 @@ pub struct Authenticator {
 impl Authenticator {
     /// `host_names` are the names the hub was configured with; the loopback's are always accepted besides.
     pub fn new(hub: Arc<Hub>, host_names: Vec<String>, authorities: Arc<CertificateAuthorities>) -> Self {
-        let names = host_names.iter().map(String::as_str).chain(LOOPBACK_NAMES);
-        Self { hub, hosts: names.map(HostName::parse).collect(), authorities }
+        let names = host_names.into_iter().chain(LOOPBACK_NAMES.map(String::from));
+        Self { hub, hosts: names.map(|name| HostName::parse(&name)).collect(), authorities }
     }
 
     /// Turns a proven credential into what it allows.
@@ -354,47 +359,6 @@ impl Authenticator {
     }
 }
 
-/// Why not, and about whom.
-#[derive(Debug)]
-struct Refusal {
-    error: HubError,
-    identity: Option<IdentityId>,
-}
-
-fn unauthorized(identity: Option<&IdentityId>, reason: String) -> Refusal {
-    let message = "Authentication failed: renew the token or certificate and reconnect. The log of the hub has the \
-                   reason.";
-    let error = HubError::new(ErrorCode::IotHubUnauthorizedAccess, message).with_reason(reason);
-    Refusal { error, identity: identity.cloned() }
-}
-
-fn check_expiry(
-    token: &SasToken,
-    signer: &str,
-    identity: Option<&IdentityId>,
-    at: Timestamp,
-) -> Result<(), Refusal> {
-    if at < token.expires_at() {
-        return Ok(());
-    }
-    let ago = at.since(token.expires_at()).as_secs();
-    Err(unauthorized(
-        identity,
-        format!("token for {signer} expired {ago} s ago; check the clock of its maker"),
-    ))
-}
-
-fn check_enabled(identity: &IdentityId, found: &Authentication) -> Result<(), Refusal> {
-    match (found.device_is_enabled, &identity.module) {
-        (true, _) => Ok(()),
-        (false, None) => Err(unauthorized(Some(identity), format!("{} is disabled", named(identity)))),
-        (false, Some(_)) => Err(unauthorized(
-            Some(identity),
-            format!("{} is locked out because device '{}' is disabled", named(identity), identity.device),
-        )),
-    }
-}
-
 fn reading_covering<'t>(
     identity: &IdentityId,
     readings: &[&'t Reading],
@@ -442,31 +406,12 @@ fn matches(facts: &CertificateFacts, thumbprints: &Thumbprints) -> bool {
     registered.into_iter().flatten().any(|thumbprint| facts.has_thumbprint(thumbprint.as_str()))
 }
 
-fn named(identity: &IdentityId) -> String {
-    let kind = if identity.is_module() { "module" } else { "device" };
-    format!("{kind} '{identity}'")
-}
-
-const fn mechanism_in_words(mechanism: &AuthenticationMechanism) -> &'static str {
-    match mechanism {
-        AuthenticationMechanism::CertificateAuthority => "a certificate of a registered authority",
-        AuthenticationMechanism::None => "no authentication at all",
-        AuthenticationMechanism::Sas(_) => "SAS tokens (symmetric keys)",
-        AuthenticationMechanism::SelfSigned(_) => "a self-signed certificate (thumbprints)",
-    }
-}
-
-/// A reason quotes what clients sent, so it could hold line breaks that forge log lines.
-fn printable(reason: &str) -> String {
-    let visible = reason.chars().take(REASON_CHARS_MAX);
-    visible.map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
 /// Names of this machine that every hub answers to. contract/rest.md 5.1.
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// What the journal calls a refused credential.
 const OPERATION: &str = "Authenticate";
 /// The HTTP head's word for its protocol.
 const HTTPS: &str = "https";
-/// Characters of a reason in the log; ours.
-const REASON_CHARS_MAX: usize = 600;
+
+#[cfg(test)]
+mod tests;

@@ -93,7 +93,7 @@ pub struct Unreadable;
 
 pub(crate) fn parsed(der: &[u8]) -> Result<X509Certificate<'_>, Unreadable> {
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         _ => Err(Unreadable),
     }
 }
