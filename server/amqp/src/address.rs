@@ -1,0 +1,285 @@
+//! Link addresses: text to [`Node`] and back (contract/amqp.md 1.5, 3).
+//!
+//! Clients write them absolute or relative, with or without leading and trailing slash, fixed segments in any
+//! case, ids encoded or raw. A raw id may hold `?`, `#` or `%`, so this is no URL parser: segments are split at
+//! slashes and nothing else, and only `%XX` is decoded.
+
+use std::fmt;
+
+use hub::ids::IdentityId;
+use percent_encoding::percent_decode_str;
+
+use crate::names::segments;
+
+/// What a link address names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Node {
+    /// Claims: `$cbs`.
+    Cbs,
+    /// Something of a device or module.
+    Identity(IdentityAddress, IdentityNode),
+    /// Something of the service side.
+    Service(ServiceNode),
+}
+
+/// A device or module as an address writes it: decoded, and raw in case the id itself holds a `%`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct IdentityAddress {
+    /// The likelier reading.
+    pub(crate) decoded: IdentityId,
+    /// The text as it stood, where that is a valid and different id.
+    pub(crate) raw: Option<IdentityId>,
+}
+
+/// The nodes of a device or module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum IdentityNode {
+    /// Cloud-to-device messages: `messages/devicebound`.
+    DeviceBound,
+    /// Telemetry when the client sends, module inputs when it receives: `messages/events`.
+    Events,
+    /// Direct methods: `methods/devicebound`.
+    Methods,
+    /// Twin requests and replies: `twin`.
+    Twin,
+}
+
+/// The nodes of the service side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ServiceNode {
+    /// Sending cloud-to-device messages: `messages/devicebound`.
+    DeviceBound,
+    /// The built-in endpoint under its old name: `messages/events`.
+    Events,
+    /// Feedback of cloud-to-device messages: `messages/serviceBound/feedback`.
+    Feedback,
+    /// File upload notifications: `messages/serviceBound/filenotifications`.
+    FileNotifications,
+}
+
+impl Node {
+    /// Reads an address; `None` when it names nothing a hub has.
+    pub(crate) fn parse(address: &str) -> Option<Self> {
+        let path = without_authority(address);
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let parts: Vec<&str> = path.splitn(SEGMENTS_MAX + 1, '/').collect();
+        match parts.as_slice() {
+            [only] if is(only, segments::CBS) => Some(Self::Cbs),
+            [devices, device, modules, module, node @ ..]
+                if is(devices, segments::DEVICES) && is(modules, segments::MODULES) =>
+            {
+                Some(Self::Identity(
+                    IdentityAddress::parse(device, Some(module))?,
+                    IdentityNode::parse(node)?,
+                ))
+            }
+            [devices, device, node @ ..] if is(devices, segments::DEVICES) => {
+                Some(Self::Identity(IdentityAddress::parse(device, None)?, IdentityNode::parse(node)?))
+            }
+            node => Some(Self::Service(ServiceNode::parse(node)?)),
+        }
+    }
+}
+
+/// Parts of the longest address: `devices/d/modules/m/messages/events`.
+const SEGMENTS_MAX: usize = 6;
+
+/// Cuts `scheme://host[:port]` off.
+fn without_authority(address: &str) -> &str {
+    let Some((scheme, rest)) = address.split_once("://") else { return address };
+    if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return address;
+    }
+    rest.find('/').map_or("", |slash| rest.get(slash..).unwrap_or_default())
+}
+
+fn is(segment: &str, fixed: &str) -> bool {
+    segment.eq_ignore_ascii_case(fixed)
+}
+
+impl IdentityAddress {
+    fn parse(device: &str, module: Option<&str>) -> Option<Self> {
+        let raw = IdentityId::parse(device, module).ok();
+        let device = percent_decode_str(device).decode_utf8().ok();
+        let module = module.map(|module| percent_decode_str(module).decode_utf8());
+        let decoded = match (device, module) {
+            (Some(device), None) => IdentityId::parse(&device, None).ok(),
+            (Some(device), Some(Ok(module))) => IdentityId::parse(&device, Some(&module)).ok(),
+            _ => None,
+        };
+        match (decoded, raw) {
+            (Some(decoded), Some(raw)) if decoded == raw => Some(Self { decoded, raw: None }),
+            (Some(decoded), raw) => Some(Self { decoded, raw }),
+            (None, Some(raw)) => Some(Self { decoded: raw, raw: None }),
+            (None, None) => None,
+        }
+    }
+
+    /// The readings, likelier first.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = &IdentityId> {
+        std::iter::once(&self.decoded).chain(&self.raw)
+    }
+}
+
+impl IdentityNode {
+    fn parse(segments: &[&str]) -> Option<Self> {
+        match segments {
+            [twin] if is(twin, segments::TWIN) => Some(Self::Twin),
+            [messages, events] if is(messages, segments::MESSAGES) && is(events, segments::EVENTS) => {
+                Some(Self::Events)
+            }
+            [messages, bound] if is(messages, segments::MESSAGES) && is(bound, segments::DEVICEBOUND) => {
+                Some(Self::DeviceBound)
+            }
+            [methods, bound] if is(methods, segments::METHODS) && is(bound, segments::DEVICEBOUND) => {
+                Some(Self::Methods)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl ServiceNode {
+    fn parse(segments: &[&str]) -> Option<Self> {
+        let [messages, node @ ..] = segments else { return None };
+        if !is(messages, segments::MESSAGES) {
+            return None;
+        }
+        match node {
+            [events, ..] if is(events, segments::EVENTS) => Some(Self::Events),
+            [bound] if is(bound, segments::DEVICEBOUND) => Some(Self::DeviceBound),
+            [bound, kind] if is(bound, segments::SERVICEBOUND) && is(kind, segments::FEEDBACK) => {
+                Some(Self::Feedback)
+            }
+            [bound, kind] if is(bound, segments::SERVICEBOUND) && is(kind, segments::FILE_NOTIFICATIONS) => {
+                Some(Self::FileNotifications)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The address as the Node SDK writes it, with the ids encoded.
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use segments as s;
+        match self {
+            Self::Cbs => f.write_str(s::CBS),
+            Self::Identity(IdentityAddress { decoded, .. }, node) => {
+                write!(f, "/{}/{}", s::DEVICES, encoded(decoded.device.as_str()))?;
+                if let Some(module) = &decoded.module {
+                    write!(f, "/{}/{}", s::MODULES, encoded(module.as_str()))?;
+                }
+                match node {
+                    IdentityNode::DeviceBound => write!(f, "/{}/{}", s::MESSAGES, s::DEVICEBOUND),
+                    IdentityNode::Events => write!(f, "/{}/{}", s::MESSAGES, s::EVENTS),
+                    IdentityNode::Methods => write!(f, "/{}/{}", s::METHODS, s::DEVICEBOUND),
+                    IdentityNode::Twin => write!(f, "/{}", s::TWIN),
+                }
+            }
+            Self::Service(node) => match node {
+                ServiceNode::DeviceBound => write!(f, "/{}/{}", s::MESSAGES, s::DEVICEBOUND),
+                ServiceNode::Events => write!(f, "/{}/{}", s::MESSAGES, s::EVENTS),
+                ServiceNode::Feedback => write!(f, "/{}/{}/{}", s::MESSAGES, s::SERVICEBOUND, s::FEEDBACK),
+                ServiceNode::FileNotifications => {
+                    write!(f, "/{}/{}/{}", s::MESSAGES, s::SERVICEBOUND, s::FILE_NOTIFICATIONS)
+                }
+            },
+        }
+    }
+}
+
+fn encoded(id: &str) -> impl fmt::Display + '_ {
+    percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn identity(device: &str, module: Option<&str>, node: IdentityNode) -> Node {
+        let decoded = IdentityId::parse(device, module).unwrap();
+        Node::Identity(IdentityAddress { decoded, raw: None }, node)
+    }
+
+    #[test]
+    fn every_form_clients_write_is_understood() {
+        let module_twin = identity("d", Some("m"), IdentityNode::Twin);
+        for (text, node) in [
+            ("$cbs", Node::Cbs),
+            ("/$cbs", Node::Cbs),
+            ("amqps://localhost/$cbs", Node::Cbs),
+            ("/devices/d/modules/m/twin", module_twin.clone()),
+            ("devices/d/modules/m/twin/", module_twin.clone()),
+            ("amqps://localhost/devices/d/modules/m/twin", module_twin.clone()),
+            ("amqps://localhost:5671/devices/d/modules/m/twin", module_twin),
+            ("/devices/d/messages/deviceBound", identity("d", None, IdentityNode::DeviceBound)),
+            ("/devices/d/messages/devicebound", identity("d", None, IdentityNode::DeviceBound)),
+            ("/devices/modules/messages/events", identity("modules", None, IdentityNode::Events)),
+            ("/devices/d/methods/devicebound", identity("d", None, IdentityNode::Methods)),
+            ("messages/events/", Node::Service(ServiceNode::Events)),
+            ("/messages/events/ConsumerGroups/$Default/Partitions/0", Node::Service(ServiceNode::Events)),
+            ("/messages/devicebound", Node::Service(ServiceNode::DeviceBound)),
+            ("/messages/serviceBound/feedback", Node::Service(ServiceNode::Feedback)),
+            ("/messages/servicebound/filenotifications", Node::Service(ServiceNode::FileNotifications)),
+        ] {
+            assert_eq!(Node::parse(text), Some(node), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_hub_does_not_have_is_not_a_node() {
+        for text in [
+            "",
+            "/",
+            "amqps://localhost",
+            "/devices/d",
+            "/devices/d/twins",
+            "/devices//twin",
+            "/devices/d/modules/m",
+            "/devices/d/modules/m/twin/x/y",
+            "/devices/a b/twin",
+            "/messages/serviceBound/other",
+        ] {
+            assert_eq!(Node::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_are_decoded_once_and_may_be_raw() {
+        assert_eq!(Node::parse("/devices/a?b#c/twin"), Some(identity("a?b#c", None, IdentityNode::Twin)));
+        assert_eq!(Node::parse("/devices/a+b/twin"), Some(identity("a+b", None, IdentityNode::Twin)));
+        for (text, likelier, raw) in
+            [("/devices/a%25b/twin", "a%b", "a%25b"), ("/devices/a%2Bb/twin", "a+b", "a%2Bb")]
+        {
+            let Some(Node::Identity(address, _)) = Node::parse(text) else { panic!("not understood") };
+            let readings: Vec<String> = address.readings().map(ToString::to_string).collect();
+            assert_eq!(readings, [likelier, raw]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_address_is_read_back(
+            device in "[A-Za-z0-9\\-:.+%_#*?!(),=@;$']{1,40}",
+            module in proptest::option::of("[A-Za-z0-9\\-:.+%_#*?!(),=@;$']{1,40}"),
+            kind in 0usize..4,
+        ) {
+            let node = [IdentityNode::DeviceBound, IdentityNode::Events, IdentityNode::Methods, IdentityNode::Twin][kind];
+            let written = identity(&device, module.as_deref(), node);
+            let Some(Node::Identity(address, read)) = Node::parse(&written.to_string()) else {
+                return Err(TestCaseError::fail("not understood"));
+            };
+            prop_assert_eq!(address.decoded, IdentityId::parse(&device, module.as_deref()).unwrap());
+            prop_assert_eq!(read, node);
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".{0,80}") {
+            let _ = Node::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! One connected identity on a connection: its session and its links (contract/amqp.md 1.4, 5; ARCHITECTURE 4.5).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::AbortHandle;
+use hub::device_session::DeviceSession;
+
+use crate::address::IdentityNode;
+use crate::engine::LinkId;
+
+/// Replies kept for a twin receiver that is not attached yet; Java attaches it after its first request. Ours.
+pub(crate) const EARLY_REPLIES_MAX: usize = 32;
+
+/// What a device link is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeviceLink {
+    /// A module receives messages routed to its inputs. Nothing is routed without an edge runtime.
+    Inputs,
+    /// The client sends telemetry.
+    Telemetry,
+    /// The client receives replies and notifications.
+    TwinReplies,
+    /// The client sends twin requests.
+    TwinRequests,
+}
+
+impl DeviceLink {
+    /// The link a node and a direction make; `None` where the pair has no meaning (contract/amqp.md 3).
+    pub(crate) const fn of(node: IdentityNode, client_receives: bool, is_module: bool) -> Option<Self> {
+        match (node, client_receives) {
+            (IdentityNode::Events, false) => Some(Self::Telemetry),
+            (IdentityNode::Events, true) if is_module => Some(Self::Inputs),
+            (IdentityNode::Twin, false) => Some(Self::TwinRequests),
+            (IdentityNode::Twin, true) => Some(Self::TwinReplies),
+            (IdentityNode::Events, true) | (IdentityNode::DeviceBound | IdentityNode::Methods, _) => None,
+        }
+    }
+}
+
+/// An identity that is connected here. Dropping it disconnects it.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) session: Arc<DeviceSession>,
+    /// Stops waiting for the session's deliveries.
+    pub(crate) listening: AbortHandle,
+    links: [Option<LinkId>; 4],
+    /// Encoded replies for a twin receiver that is still to come.
+    pub(crate) early_replies: VecDeque<Bytes>,
+}
+
+impl Connected {
+    pub(crate) fn new(session: Arc<DeviceSession>, listening: AbortHandle) -> Self {
+        Self { session, listening, links: [None; 4], early_replies: VecDeque::new() }
+    }
+
+    pub(crate) const fn link(&self, kind: DeviceLink) -> Option<LinkId> {
+        self.links[kind as usize]
+    }
+
+    /// Notes a link, and returns the one it replaces.
+    pub(crate) const fn attach(&mut self, kind: DeviceLink, link: LinkId) -> Option<LinkId> {
+        self.links[kind as usize].replace(link)
+    }
+
+    /// Forgets a link, unless another took its place.
+    pub(crate) fn detach(&mut self, kind: DeviceLink, link: LinkId) {
+        if self.link(kind) == Some(link) {
+            self.links[kind as usize] = None;
+        }
+    }
+
+    pub(crate) fn has_links(&self) -> bool {
+        self.links.iter().any(Option::is_some)
+    }
+
+    pub(crate) fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.links.iter().flatten().copied()
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_modules_receive_on_their_events_node() {
+        assert_eq!(DeviceLink::of(IdentityNode::Events, true, true), Some(DeviceLink::Inputs));
+        assert_eq!(DeviceLink::of(IdentityNode::Events, true, false), None);
+        assert_eq!(DeviceLink::of(IdentityNode::Events, false, false), Some(DeviceLink::Telemetry));
+    }
+}

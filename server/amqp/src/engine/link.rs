@@ -1,0 +1,177 @@
+//! One link's state: collecting what a client sends, or rationing what it is sent by its credit.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// Deliveries a link waits for credit with; a client that asks and never grants credit is cut off there. Ours.
+pub(crate) const QUEUED_DELIVERIES_MAX: usize = 128;
+/// Credit given to a sending client, topped up at half; contract/amqp.md 1.3.7.
+pub(crate) const LINK_CREDIT: u32 = 1000;
+
+/// A link of a session.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// The client sends.
+    Incoming(Incoming),
+    /// The client receives.
+    Outgoing(Box<Outgoing>),
+    /// We detached it; whatever the client still says on it is too late.
+    Closing,
+}
+
+/// The client's sending link.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) credit: u32,
+    pub(crate) delivery_count: u32,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) partial: Option<Box<Partial>>,
+}
+
+/// A delivery whose last frame has not come yet.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    pub(crate) id: u32,
+    pub(crate) format: u32,
+    pub(crate) settled: bool,
+    pub(crate) payload: Collected,
+}
+
+/// What came of a delivery so far.
+#[derive(Debug)]
+pub(crate) enum Collected {
+    /// The one frame most deliveries have.
+    Whole(Bytes),
+    /// Several frames joined.
+    Joined(BytesMut),
+    /// More than the link takes; only its end matters now.
+    Oversized,
+}
+
+impl Collected {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Whole(bytes) => bytes.len(),
+            Self::Joined(bytes) => bytes.len(),
+            Self::Oversized => 0,
+        }
+    }
+
+    /// Adds a frame's payload, giving up past `limit`.
+    pub(crate) fn extend(&mut self, payload: Bytes, limit: usize) {
+        if matches!(self, Self::Oversized) {
+            return;
+        }
+        if self.len() + payload.len() > limit {
+            *self = Self::Oversized;
+            return;
+        }
+        match self {
+            Self::Whole(first) if first.is_empty() => *first = payload,
+            Self::Whole(first) => {
+                let mut joined = BytesMut::with_capacity(first.len() + payload.len());
+                joined.extend_from_slice(first);
+                joined.extend_from_slice(&payload);
+                *self = Self::Joined(joined);
+            }
+            Self::Joined(joined) => joined.extend_from_slice(&payload),
+            Self::Oversized => {}
+        }
+    }
+}
+
+impl Incoming {
+    pub(crate) fn new(max_message_bytes: usize) -> Self {
+        Self { credit: LINK_CREDIT, delivery_count: 0, max_message_bytes, partial: None }
+    }
+
+    pub(crate) fn collected_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.payload.len())
+    }
+}
+
+/// The client's receiving link.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) pre_settled: bool,
+    pub(crate) credit: u32,
+    pub(crate) delivery_count: u32,
+    pub(crate) drain: bool,
+    next_tag: u128,
+    pub(crate) queue: VecDeque<Queued>,
+}
+
+/// A delivery waiting for credit or for the session's window.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) payload: Bytes,
+    pub(crate) tag: [u8; 16],
+    /// The delivery's number and how much of it has gone out, once its first frame did.
+    pub(crate) begun: Option<(u32, usize)>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(pre_settled: bool) -> Self {
+        Self { pre_settled, credit: 0, delivery_count: 0, drain: false, next_tag: 0, queue: VecDeque::new() }
+    }
+
+    /// Queues a message; `false` when the queue is full.
+    pub(crate) fn push(&mut self, payload: Bytes) -> bool {
+        if self.queue.len() >= QUEUED_DELIVERIES_MAX {
+            return false;
+        }
+        self.next_tag = self.next_tag.wrapping_add(1);
+        self.queue.push_back(Queued { payload, tag: self.next_tag.to_be_bytes(), begun: None });
+        true
+    }
+
+    /// Takes over the client's view of credit (AMQP 1.0 part 2.6.7).
+    pub(crate) fn on_flow(&mut self, delivery_count: Option<u32>, credit: u32, drain: bool) {
+        let limit = delivery_count.unwrap_or(0).wrapping_add(credit);
+        let left = limit.wrapping_sub(self.delivery_count);
+        // A count behind ours by more than the credit means all of it is used up.
+        self.credit = if left > u32::MAX / 2 { 0 } else { left };
+        self.drain = drain;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credit_counts_what_is_still_under_way() {
+        let mut link = Outgoing::new(false);
+        link.delivery_count = 3;
+        link.on_flow(Some(1), 10, false);
+        assert_eq!(link.credit, 8);
+        link.on_flow(Some(1), 1, false);
+        assert_eq!(link.credit, 0);
+    }
+
+    #[test]
+    fn credit_survives_the_wrap_of_the_delivery_count() {
+        let mut link = Outgoing::new(false);
+        link.delivery_count = 2;
+        link.on_flow(Some(u32::MAX), 10, false);
+        assert_eq!(link.credit, 7);
+    }
+
+    #[test]
+    fn a_queue_without_credit_is_bounded() {
+        let mut link = Outgoing::new(true);
+        assert!((0..QUEUED_DELIVERIES_MAX).all(|_| link.push(Bytes::new())));
+        assert!(!link.push(Bytes::new()));
+    }
+
+    #[test]
+    fn a_delivery_past_the_limit_is_dropped_while_it_comes_in() {
+        let mut collected = Collected::Whole(Bytes::new());
+        collected.extend(Bytes::from_static(b"abc"), 4);
+        collected.extend(Bytes::from_static(b"d"), 4);
+        assert_eq!(collected.len(), 4);
+        collected.extend(Bytes::from_static(b"e"), 4);
+        assert!(matches!(collected, Collected::Oversized));
+    }
+}

@@ -1,0 +1,108 @@
+//! What a refusal of the core looks like on this wire (contract/amqp.md 5).
+
+use hub::device_session::DisconnectReason;
+use hub::error::{ErrorCode, HubError};
+use hub::ids::TrackingId;
+
+use crate::engine::Condition;
+use crate::names::conditions as c;
+
+/// The condition of a code. `com.microsoft:device-not-found` is in no SDK's table, `amqp:not-found` is in all.
+pub(crate) const fn condition(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::GenericBadRequest
+        | ErrorCode::InvalidProtocolVersion
+        | ErrorCode::ArgumentInvalid
+        | ErrorCode::ArgumentNull
+        | ErrorCode::IotHubFormatError
+        | ErrorCode::GenericUnsupportedMediaType => c::ARGUMENT_ERROR,
+        ErrorCode::IotHubUnauthorizedAccess | ErrorCode::SystemModuleModifyUnauthorizedAccess => {
+            c::UNAUTHORIZED_ACCESS
+        }
+        ErrorCode::GenericForbidden | ErrorCode::GenericMethodNotAllowed => c::NOT_ALLOWED,
+        ErrorCode::GenericNotFound
+        | ErrorCode::DeviceNotFound
+        | ErrorCode::CertificateNotFound
+        | ErrorCode::ModuleNotFound => c::NOT_FOUND,
+        ErrorCode::DeviceAlreadyExists | ErrorCode::ModuleAlreadyExistsOnDevice => c::DEVICE_ALREADY_EXISTS,
+        ErrorCode::PreconditionFailed => c::PRECONDITION_FAILED,
+        ErrorCode::GenericRequestEntityTooLarge | ErrorCode::MessageTooLarge => c::MESSAGE_SIZE_EXCEEDED,
+        ErrorCode::TooManyDevices | ErrorCode::TooManyModulesOnDevice => c::RESOURCE_LIMIT_EXCEEDED,
+        ErrorCode::ServerError => c::INTERNAL_ERROR,
+        ErrorCode::ServiceUnavailable => c::DETACH_FORCED,
+    }
+}
+
+/// The status of twin replies and of put-token replies: the first three digits of the code.
+pub(crate) const fn status(code: ErrorCode) -> i32 {
+    (code.number() / 1000) as i32
+}
+
+/// A core error as a refusal.
+pub(crate) fn refusal(error: &HubError, tracking: &TrackingId) -> Condition {
+    Condition {
+        name: condition(error.code()),
+        description: error.message().to_owned(),
+        tracking_id: Some((c::TRACKING_ID, tracking.to_string())),
+    }
+}
+
+/// What the links of a session are detached with when the core ends it.
+pub(crate) fn session_end(reason: DisconnectReason) -> Condition {
+    match reason {
+        DisconnectReason::CredentialsExpired => {
+            Condition::new(c::UNAUTHORIZED_ACCESS, "the token expired and was not renewed")
+        }
+        DisconnectReason::HubStopping => Condition::new(c::DETACH_FORCED, "the hub is stopping"),
+        DisconnectReason::IdentityDeleted => Condition::new(c::NOT_FOUND, "the identity was deleted"),
+        DisconnectReason::IdentityDisabled => {
+            Condition::new(c::UNAUTHORIZED_ACCESS, "the device was disabled")
+        }
+        DisconnectReason::KeysChanged => {
+            Condition::new(c::UNAUTHORIZED_ACCESS, "the identity's credentials changed")
+        }
+        DisconnectReason::SlowConsumer => {
+            Condition::new(c::DETACH_FORCED, "notifications were not read fast enough; reconnect")
+        }
+        DisconnectReason::TakenOver => Condition::new(c::STOLEN, "the identity connected again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole matrix, so that a changed mapping shows as a changed line.
+    #[test]
+    fn every_code_has_the_condition_of_the_contract() {
+        let matrix: Vec<String> = ErrorCode::ALL
+            .iter()
+            .map(|code| format!("{} {} {} {}", code.number(), code.name(), status(*code), condition(*code)))
+            .collect();
+        let expected = "\
+400000 GenericBadRequest 400 com.microsoft:argument-error
+400001 InvalidProtocolVersion 400 com.microsoft:argument-error
+400004 ArgumentInvalid 400 com.microsoft:argument-error
+400005 ArgumentNull 400 com.microsoft:argument-error
+400006 IotHubFormatError 400 com.microsoft:argument-error
+401002 IotHubUnauthorizedAccess 401 amqp:unauthorized-access
+401100 SystemModuleModifyUnauthorizedAccess 401 amqp:unauthorized-access
+403000 GenericForbidden 403 amqp:not-allowed
+404000 GenericNotFound 404 amqp:not-found
+404001 DeviceNotFound 404 amqp:not-found
+404008 CertificateNotFound 404 amqp:not-found
+404010 ModuleNotFound 404 amqp:not-found
+405000 GenericMethodNotAllowed 405 amqp:not-allowed
+409001 DeviceAlreadyExists 409 com.microsoft:device-already-exists
+409301 ModuleAlreadyExistsOnDevice 409 com.microsoft:device-already-exists
+412001 PreconditionFailed 412 com.microsoft:precondition-failed
+413000 GenericRequestEntityTooLarge 413 amqp:link:message-size-exceeded
+413001 MessageTooLarge 413 amqp:link:message-size-exceeded
+413002 TooManyDevices 413 amqp:resource-limit-exceeded
+413003 TooManyModulesOnDevice 413 amqp:resource-limit-exceeded
+415000 GenericUnsupportedMediaType 415 com.microsoft:argument-error
+500001 ServerError 500 amqp:internal-error
+503001 ServiceUnavailable 503 amqp:link:detach-forced";
+        assert_eq!(matrix.join("\n"), expected);
+    }
+}

@@ -1,0 +1,113 @@
+//! Every literal of the AMQP wire, under the contract section that defines it.
+
+/// What the hub calls itself in its open. contract/amqp.md 1.2.
+pub(crate) const CONTAINER_ID: &str = "iothub-emulator";
+
+/// Offered in this order. contract/amqp.md 1.1.
+pub(crate) const SASL_MECHANISMS: &[&str] = &[SASL_CBS, SASL_ANONYMOUS, SASL_PLAIN, SASL_EXTERNAL];
+/// Like ANONYMOUS: the credentials follow by CBS. contract/amqp.md 1.1.
+pub(crate) const SASL_CBS: &str = "MSSBCBS";
+/// No credentials. contract/amqp.md 1.1.
+pub(crate) const SASL_ANONYMOUS: &str = "ANONYMOUS";
+/// User and SAS token. contract/amqp.md 1.1.
+pub(crate) const SASL_PLAIN: &str = "PLAIN";
+/// The certificate TLS saw. contract/amqp.md 1.1.
+pub(crate) const SASL_EXTERNAL: &str = "EXTERNAL";
+/// Between a device or module and its hub in a PLAIN user. contract/amqp.md 1.1.
+pub(crate) const PLAIN_SAS_PREFIX: &str = "sas.";
+/// Between a policy and its hub in a PLAIN user. contract/amqp.md 1.1.
+pub(crate) const PLAIN_ROOT_PREFIX: &str = "sas.root.";
+/// Between a device and its module in a PLAIN user. contract/amqp.md 1.1.
+pub(crate) const PLAIN_MODULES: &str = "/modules/";
+
+/// Parts of link addresses; fixed ones are compared without case. contract/amqp.md 1.5, 3.
+pub(crate) mod segments {
+    pub(crate) const CBS: &str = "$cbs";
+    pub(crate) const DEVICEBOUND: &str = "devicebound";
+    pub(crate) const DEVICES: &str = "devices";
+    pub(crate) const EVENTS: &str = "events";
+    pub(crate) const FEEDBACK: &str = "feedback";
+    pub(crate) const FILE_NOTIFICATIONS: &str = "filenotifications";
+    pub(crate) const MESSAGES: &str = "messages";
+    pub(crate) const METHODS: &str = "methods";
+    pub(crate) const MODULES: &str = "modules";
+    pub(crate) const SERVICEBOUND: &str = "serviceBound";
+    pub(crate) const TWIN: &str = "twin";
+}
+
+/// Link properties. contract/amqp.md 3.
+pub(crate) mod link_properties {
+    pub(crate) const CLIENT_VERSION: &str = "com.microsoft:client-version";
+    pub(crate) const MODEL_ID: &str = "com.microsoft:model-id";
+}
+
+/// CBS requests and replies. contract/amqp.md 2.
+pub(crate) mod cbs {
+    pub(crate) const NAME: &str = "name";
+    pub(crate) const OPERATION: &str = "operation";
+    pub(crate) const PUT_TOKEN: &str = "put-token";
+    pub(crate) const STATUS_CODE: &str = "status-code";
+    pub(crate) const STATUS_DESCRIPTION: &str = "status-description";
+    pub(crate) const TYPE: &str = "type";
+    /// The two types that are SAS tokens; others are Entra tokens.
+    pub(crate) const SAS_TYPES: &[&str] = &["servicebus.windows.net:sastoken", "azure-devices.net:sastoken"];
+}
+
+/// Device-to-cloud messages. contract/amqp.md 4.1.
+pub(crate) mod telemetry {
+    pub(crate) const ACK: &str = "iothub-ack";
+    pub(crate) const BATCH_FORMAT: u32 = 0x8001_3700;
+    pub(crate) const COMPONENT: &str = "dt-subject";
+    pub(crate) const CREATION_TIME: &str = "iothub-creation-time-utc";
+    pub(crate) const INTERFACE_ID: &str = "iothub-interface-id";
+    pub(crate) const MESSAGE_SCHEMA: &str = "iothub-message-schema";
+    pub(crate) const OUTPUT_NAME: &str = "iothub-outputname";
+    /// System values come from the link, whatever a client claims.
+    pub(crate) const SENDER_CLAIMS: &[&str] = &["iothub-connection-device-id", "iothub-connection-module-id"];
+}
+
+/// Twin requests, replies and notifications. contract/amqp.md 4.5.
+pub(crate) mod twin {
+    pub(crate) const DELETE: &str = "DELETE";
+    pub(crate) const DESIRED: &str = "/properties/desired";
+    pub(crate) const DESIRED_SUBSCRIPTION: &str = "/notifications/twin/properties/desired";
+    pub(crate) const GET: &str = "GET";
+    pub(crate) const OPERATION: &str = "operation";
+    pub(crate) const PATCH: &str = "PATCH";
+    pub(crate) const PUT: &str = "PUT";
+    pub(crate) const REPORTED: &str = "/properties/reported";
+    pub(crate) const RESOURCE: &str = "resource";
+    pub(crate) const STATUS: &str = "status";
+    pub(crate) const VERSION: &str = "version";
+}
+
+/// Error conditions. contract/amqp.md 5.
+pub(crate) mod conditions {
+    pub(crate) const ARGUMENT_ERROR: &str = "com.microsoft:argument-error";
+    pub(crate) const CONNECTION_FORCED: &str = "amqp:connection:forced";
+    pub(crate) const DECODE_ERROR: &str = "amqp:decode-error";
+    pub(crate) const DETACH_FORCED: &str = "amqp:link:detach-forced";
+    pub(crate) const DEVICE_ALREADY_EXISTS: &str = "com.microsoft:device-already-exists";
+    pub(crate) const FRAMING_ERROR: &str = "amqp:connection:framing-error";
+    pub(crate) const HANDLE_IN_USE: &str = "amqp:session:handle-in-use";
+    pub(crate) const INTERNAL_ERROR: &str = "amqp:internal-error";
+    pub(crate) const INVALID_FIELD: &str = "amqp:invalid-field";
+    pub(crate) const MESSAGE_SIZE_EXCEEDED: &str = "amqp:link:message-size-exceeded";
+    pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
+    pub(crate) const NOT_FOUND: &str = "amqp:not-found";
+    pub(crate) const NOT_IMPLEMENTED: &str = "amqp:not-implemented";
+    pub(crate) const PRECONDITION_FAILED: &str = "com.microsoft:precondition-failed";
+    pub(crate) const RESOURCE_LIMIT_EXCEEDED: &str = "amqp:resource-limit-exceeded";
+    pub(crate) const STOLEN: &str = "amqp:link:stolen";
+    pub(crate) const TRACKING_ID: &str = "com.microsoft:tracking-id";
+    pub(crate) const TRANSFER_LIMIT_EXCEEDED: &str = "amqp:link:transfer-limit-exceeded";
+    pub(crate) const UNATTACHED_HANDLE: &str = "amqp:session:unattached-handle";
+    pub(crate) const UNAUTHORIZED_ACCESS: &str = "amqp:unauthorized-access";
+    pub(crate) const WINDOW_VIOLATION: &str = "amqp:session:window-violation";
+}
+
+/// The protocol names of the journal and the connection list.
+pub(crate) mod labels {
+    pub(crate) const AMQP: &str = "amqp";
+    pub(crate) const AMQP_WEBSOCKET: &str = "amqp-ws";
+}
