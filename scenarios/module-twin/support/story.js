@@ -18,10 +18,10 @@ const transports = [
 async function tellStory({ app, identity, protocol, credential }) {
   await app.printed('client opened');
   await app.printed('twin contents:');
-  const [, ...versions] = await app.printed(/'?\$version'?: (\d+)[^]*?'?\$version'?: (\d+)/);
+  const [, ...versions] = await app.printed(/\$version['"]: (\d+)[^]*?\$version['"]: (\d+)/);
   assert.deepEqual(versions, ['1', '1'], 'a new twin has version 1 of both its sections');
 
-  // The SDK hands the handler the current document at once; the change below is the second call.
+  // The handler is given the current document at once; the change below is the second call.
   await app.printed('new desired properties received:');
   assert.deepEqual(JSON.parse((await app.printed(/^\{.*\}$/m))[0]), { $version: 1 });
   await app.printed('twin state reported');
