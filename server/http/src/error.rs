@@ -109,3 +109,57 @@ const fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::sync::Arc;
+
+    use axum::body::to_bytes;
+    use hub::entropy::Entropy;
+    use hub::ids::HubName;
+    use hub::time::{ManualClock, Timestamp};
+    use hub::{Hub, HubConfig};
+
+    use super::*;
+
+    /// Set to rewrite the golden file; the diff is then read like any other.
+    const REWRITE: &str = "REWRITE_GOLDEN";
+
+    #[tokio::test]
+    async fn the_whole_matrix_of_errors_is_the_golden_one() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_unix_secs(1_468_627_961)));
+        let config = HubConfig { name: HubName::parse("h").unwrap(), policies: Vec::new(), partitions: 1 };
+        let tracking = Hub::new(config, clock, Entropy::seeded(1)).tracking_id();
+        let mut matrix = String::new();
+        for code in ErrorCode::ALL {
+            let (parts, body) = render(&HubError::new(*code, "A sentence."), &tracking).into_parts();
+            let body = to_bytes(body, usize::MAX).await.unwrap();
+            writeln!(matrix, "{} -> {}", code.number(), parts.status).unwrap();
+            for (name, value) in &parts.headers {
+                writeln!(matrix, "  {name}: {}", value.to_str().unwrap()).unwrap();
+            }
+            writeln!(matrix, "  {}", std::str::from_utf8(&body).unwrap()).unwrap();
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/errors.txt");
+        if std::env::var_os(REWRITE).is_some() {
+            std::fs::write(path, &matrix).unwrap();
+        }
+        assert_eq!(matrix, std::fs::read_to_string(path).unwrap(), "{REWRITE}=1 rewrites the file");
+    }
+
+    #[test]
+    fn the_status_is_the_first_three_digits_of_the_code() {
+        for code in ErrorCode::ALL {
+            assert_eq!(u32::from(status(*code).as_u16()), code.number() / 1000, "{}", code.name());
+        }
+    }
+
+    #[test]
+    fn what_the_log_may_say_never_reaches_the_client() {
+        let error =
+            HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized").with_reason("secret detail");
+        let body = format!("{:?}", Failure(error).into_response().body());
+        assert!(!body.contains("secret detail"));
+    }
+}

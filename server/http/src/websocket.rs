@@ -39,13 +39,13 @@ async fn upgrade(
     permit: Option<Extension<ConnectionPermit>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer {
+    let mut upgrade =
+        upgrade.map_err(|rejection| bad_request(format!("This is no WebSocket upgrade: {rejection}.")))?;
     let (Ok(Extension(peer)), Ok(Extension(drain))) = (peer, drain) else {
         return Err(HubError::new(ErrorCode::ServerError, "The connection cannot be upgraded.")
             .with_reason("the accept loop attached no PeerInfo or CancellationToken")
             .into());
     };
-    let mut upgrade =
-        upgrade.map_err(|rejection| bad_request(format!("This is no WebSocket upgrade: {rejection}.")))?;
     let (head, spelling) = choose(&state, &headers)?;
     upgrade.set_selected_protocol(spelling);
     let tracked = state.upgraded.token();

@@ -1,6 +1,8 @@
 //! The HTTP head from the outside: whole routers over a real hub whose clock stands still and whose randomness has
 //! a seed. Requests go in as the SDKs send them, answers are held against contract/rest.md.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod admin;
 mod authentication;
 mod harness;
