@@ -94,7 +94,8 @@ impl Endpoint {
             .map_err(not_upgraded)?;
         let (sink, stream) = socket.split();
         let writer = SinkWriter::new(CopyToBytes::new(
-            sink.sink_map_err(io::Error::other).with(|bytes: Bytes| future::ok::<_, io::Error>(Message::Binary(bytes))),
+            sink.sink_map_err(io::Error::other)
+                .with(|bytes: Bytes| future::ok::<_, io::Error>(Message::Binary(bytes))),
         ));
         let reader = StreamReader::new(stream.filter_map(|message| {
             future::ready(match message {
@@ -111,10 +112,7 @@ impl Endpoint {
     }
 
     fn failed(&self, hint: &str) -> Error {
-        Error::new(
-            ErrorKind::Connection,
-            format!("could not connect to {}:{}: {hint}", self.host, self.port),
-        )
+        Error::new(ErrorKind::Connection, format!("could not connect to {}:{}: {hint}", self.host, self.port))
     }
 }
 

@@ -87,7 +87,9 @@ impl ServiceConnectionString {
                 ServiceCredential::Token(SasToken::parse(&token)?)
             }
             (Some(_), Some(_)) => return Err(both_secrets()),
-            (None, None) => return Err(Error::configuration("the connection string has no SharedAccessKey=")),
+            (None, None) => {
+                return Err(Error::configuration("the connection string has no SharedAccessKey="));
+            }
         };
         pairs.finish()?;
         Ok(Self { host_name, credential })
@@ -232,6 +234,9 @@ struct Pairs<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Pairs<'a> {
     fn parse(text: &'a str) -> Result<Self, Error> {
+        if text.trim().is_empty() {
+            return Err(Error::configuration("no connection string was given"));
+        }
         let mut pairs: Vec<(&str, &str)> = Vec::new();
         for part in text.trim().split(';').filter(|part| !part.trim().is_empty()) {
             // The value may hold more "=": Base64 ends in them, a token is made of them.
@@ -257,8 +262,7 @@ impl<'a> Pairs<'a> {
     }
 
     fn require(&mut self, name: &str) -> Result<String, Error> {
-        self.take(name)
-            .ok_or_else(|| Error::configuration(format!("the connection string has no {name}=")))
+        self.take(name).ok_or_else(|| Error::configuration(format!("the connection string has no {name}=")))
     }
 
     fn finish(self) -> Result<(), Error> {
@@ -295,7 +299,8 @@ mod tests {
     #[test]
     fn a_service_string_is_read_in_any_order_and_written_back() {
         let text = format!("HostName=h.example;SharedAccessKeyName=iothubowner;SharedAccessKey={KEY_TEXT}");
-        let shuffled = format!("sharedaccesskey={KEY_TEXT};HostName=h.example;SharedAccessKeyName=iothubowner;");
+        let shuffled =
+            format!("sharedaccesskey={KEY_TEXT};HostName=h.example;SharedAccessKeyName=iothubowner;");
         assert_eq!(ServiceConnectionString::parse(&text).unwrap().to_string(), text);
         assert_eq!(ServiceConnectionString::parse(&shuffled).unwrap().to_string(), text);
     }
@@ -319,6 +324,7 @@ mod tests {
     fn a_string_that_cannot_be_meant_is_refused_with_the_reason() {
         let key = format!("SharedAccessKey={KEY_TEXT}");
         for (text, reason) in [
+            (String::new(), "no connection string"),
             (format!("DeviceId=d;{key}"), "no HostName="),
             (format!("HostName=h;{key}"), "no DeviceId="),
             ("HostName=h;DeviceId=d".to_owned(), "no SharedAccessKey="),

@@ -4,9 +4,8 @@
 
 use std::fmt;
 
-/// A failed operation.
+/// A failed operation. `{}` writes what failed, `{:#}` the causes behind it as well.
 #[derive(Debug, thiserror::Error)]
-#[error("{message}")]
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -72,10 +71,7 @@ impl Error {
         Self { kind, message: message.into(), hub: None, source: None }
     }
 
-    pub(crate) fn with_source(
-        mut self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
@@ -98,15 +94,9 @@ impl Error {
         Self::new(ErrorKind::TimedOut, format!("timed out waiting for {waiting_for}"))
     }
 
-    /// The same failure once more, for another waiter; the chain of causes becomes part of the text.
+    /// The same failure once more, for another waiter; the causes become part of the text.
     pub(crate) fn duplicate(&self) -> Self {
-        let mut message = self.message.clone();
-        let mut cause = std::error::Error::source(self);
-        while let Some(inner) = cause {
-            message = format!("{message}: {inner}");
-            cause = inner.source();
-        }
-        Self { kind: self.kind, message, hub: self.hub.clone(), source: None }
+        Self { kind: self.kind, message: format!("{self:#}"), hub: self.hub.clone(), source: None }
     }
 
     /// What sort of failure it was.
@@ -132,6 +122,18 @@ impl Error {
                 | ErrorKind::TimedOut
                 | ErrorKind::Unavailable
         )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        let mut cause = std::error::Error::source(self).filter(|_| f.alternate());
+        while let Some(inner) = cause {
+            write!(f, ": {inner}")?;
+            cause = inner.source();
+        }
+        Ok(())
     }
 }
 
@@ -188,6 +190,14 @@ mod tests {
         );
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert_eq!(error.hub().and_then(|hub| hub.number), Some(404_001));
+    }
+
+    #[test]
+    fn the_alternate_form_names_the_causes() {
+        let error = Error::configuration("cannot read ca.pem").with_source("no such file");
+        assert_eq!(error.to_string(), "cannot read ca.pem");
+        assert_eq!(format!("{error:#}"), "cannot read ca.pem: no such file");
+        assert_eq!(error.duplicate().to_string(), "cannot read ca.pem: no such file");
     }
 
     #[test]

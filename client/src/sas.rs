@@ -104,9 +104,9 @@ impl SasToken {
             return Err(Error::configuration("the shared access signature has no sr= or no sig= field"));
         }
         let expires_at =
-            field("se").and_then(|(_, value)| value.parse().ok()).map(Duration::from_secs).ok_or_else(|| {
-                Error::configuration("the shared access signature has no se= field in seconds since 1970")
-            })?;
+            field("se").and_then(|(_, value)| value.parse().ok()).map(Duration::from_secs).ok_or_else(
+                || Error::configuration("the shared access signature has no se= field in seconds since 1970"),
+            )?;
         Ok(Self { text: text.trim().to_owned(), expires_at })
     }
 
@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn text_without_the_fields_of_a_token_is_refused() {
-        for text in ["", "sr=a&sig=b&se=1", "SharedAccessSignature sr=a&se=1", "SharedAccessSignature sr=a&sig=b"]
+        for text in
+            ["", "sr=a&sig=b&se=1", "SharedAccessSignature sr=a&se=1", "SharedAccessSignature sr=a&sig=b"]
         {
             assert!(SasToken::parse(text).is_err(), "{text}");
         }

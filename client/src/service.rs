@@ -12,8 +12,8 @@ use ::http::Method;
 use serde_json::Value;
 
 pub use self::identity::{
-    Authentication, AuthenticationType, ConnectionState, Device, DeviceCapabilities, DeviceStatus, IfMatch, Module,
-    SymmetricKey, X509Thumbprint,
+    Authentication, AuthenticationType, ConnectionState, Device, DeviceCapabilities, DeviceStatus, IfMatch,
+    Module, SymmetricKey, X509Thumbprint,
 };
 pub use self::twin::{Twin, TwinPatch, TwinProperties};
 
@@ -135,7 +135,8 @@ impl ServiceClient {
     /// `PreconditionFailed` when `if_match` names an older version, `NotFound`, or the request failed.
     pub async fn update_device(&self, device: &Device, if_match: &IfMatch) -> Result<Device, Error> {
         let doing = format!("update device {:?}", device.device_id);
-        let request = Request::new(Method::PUT, device_path(device)?, doing).if_match(if_match).body(device)?;
+        let request =
+            Request::new(Method::PUT, device_path(device)?, doing).if_match(if_match).body(device)?;
         self.http.json(request).await
     }
 
@@ -184,7 +185,8 @@ impl ServiceClient {
     /// `PreconditionFailed`, `NotFound`, or the request failed.
     pub async fn update_module(&self, module: &Module, if_match: &IfMatch) -> Result<Module, Error> {
         let doing = format!("update module {:?} on device {:?}", module.module_id, module.device_id);
-        let request = Request::new(Method::PUT, module_path(module)?, doing).if_match(if_match).body(module)?;
+        let request =
+            Request::new(Method::PUT, module_path(module)?, doing).if_match(if_match).body(module)?;
         self.http.json(request).await
     }
 
@@ -222,7 +224,12 @@ impl ServiceClient {
     ///
     /// # Errors
     /// `PreconditionFailed`, `InvalidArgument` past a limit of twins, `NotFound`, or the request failed.
-    pub async fn patch_twin(&self, id: &IdentityId, patch: &TwinPatch, if_match: &IfMatch) -> Result<Twin, Error> {
+    pub async fn patch_twin(
+        &self,
+        id: &IdentityId,
+        patch: &TwinPatch,
+        if_match: &IfMatch,
+    ) -> Result<Twin, Error> {
         let request = twin_request(Method::PATCH, id, "patch").if_match(if_match).body(patch)?;
         self.http.json(request).await
     }

@@ -78,8 +78,7 @@ impl ClientCertificate {
     /// As [`ClientCertificate::from_pem`], and when a file cannot be read.
     pub fn from_pem_files(chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, Error> {
         let (chain, key) = (chain.as_ref(), key.as_ref());
-        Self::from_pem(&read(chain)?, &read(key)?)
-            .map_err(|error| in_file(chain, &error))
+        Self::from_pem(&read(chain)?, &read(key)?).map_err(|error| in_file(chain, &error))
     }
 
     fn certified_key(&self) -> Result<CertifiedKey, Error> {
@@ -139,8 +138,9 @@ pub(crate) fn client_config(
         .with_root_certificates(store);
     let config = match certificate {
         None => builder.with_no_client_auth(),
-        Some(certificate) => builder
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certificate.certified_key()?))),
+        Some(certificate) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certificate.certified_key()?)))
+        }
     };
     Ok(Arc::new(config))
 }
@@ -156,9 +156,8 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| {
-        Error::configuration(format!("cannot read {}", path.display())).with_source(error)
-    })
+    std::fs::read(path)
+        .map_err(|error| Error::configuration(format!("cannot read {}", path.display())).with_source(error))
 }
 
 fn in_file(path: &Path, error: &Error) -> Error {
@@ -179,7 +178,10 @@ mod tests {
         let (chain, key) = pair();
         let certificate = ClientCertificate::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
         assert_eq!(format!("{certificate:?}"), "ClientCertificate(1 in chain, key ***)");
-        assert!(client_config(&TrustedRoots::system().and_pem(chain.as_bytes()).unwrap(), Some(&certificate)).is_ok());
+        assert!(
+            client_config(&TrustedRoots::system().and_pem(chain.as_bytes()).unwrap(), Some(&certificate))
+                .is_ok()
+        );
     }
 
     #[test]

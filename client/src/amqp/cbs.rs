@@ -21,7 +21,8 @@ pub(super) struct Cbs {
 
 impl Cbs {
     pub(super) async fn attach(connection: &AmqpConnection) -> Result<Self, Error> {
-        let terms = LinkTerms { address: "$cbs".to_owned(), settle_mode: SenderSettleMode::Mixed, channel: None };
+        let terms =
+            LinkTerms { address: "$cbs".to_owned(), settle_mode: SenderSettleMode::Mixed, channel: None };
         let sender = connection.attach_sender(terms.clone()).await?;
         let receiver = connection.attach_receiver(terms).await?;
         Ok(Self { sender, receiver })

@@ -21,7 +21,9 @@ pub(super) trait HubSaid: std::error::Error + Send + Sync + Sized + 'static {
     fn failed(self, doing: &str, otherwise: ErrorKind) -> Error {
         match self.hub_said() {
             Some(said) => Error::refused(doing, refusal(said)),
-            None => Error::new(otherwise, format!("could not {doing}: the connection broke")).with_source(self),
+            None => {
+                Error::new(otherwise, format!("could not {doing}: the connection broke")).with_source(self)
+            }
         }
     }
 }
@@ -74,7 +76,9 @@ fn status_of(condition: &str) -> u16 {
         | "com.microsoft:argument-error"
         | "com.microsoft:argument-out-of-range" => 400,
         "amqp:link:message-size-exceeded" => 413,
-        "amqp:resource-limit-exceeded" | "com.microsoft:iot-hub-suspended" | "com.microsoft:quota-exceeded" => 403,
+        "amqp:resource-limit-exceeded"
+        | "com.microsoft:iot-hub-suspended"
+        | "com.microsoft:quota-exceeded" => 403,
         "amqp:precondition-failed" | "com.microsoft:precondition-failed" => 412,
         "com.microsoft:device-container-throttled" => 429,
         "com.microsoft:device-already-exists" => 409,
@@ -96,7 +100,9 @@ fn of_session(reason: &SessionStopReason) -> Option<&definitions::Error> {
     match reason {
         SessionStopReason::RemoteEndedWithError(said) => Some(said),
         SessionStopReason::ConnectionStopped(reason) => of_connection(reason),
-        SessionStopReason::Ended | SessionStopReason::EndedWithError(_) | SessionStopReason::RemoteEnded => None,
+        SessionStopReason::Ended | SessionStopReason::EndedWithError(_) | SessionStopReason::RemoteEnded => {
+            None
+        }
     }
 }
 
@@ -189,9 +195,8 @@ impl HubSaid for SendError {
             ),
             _ => match self.hub_said() {
                 Some(said) => Error::refused(doing, refusal(said)),
-                None => {
-                    Error::new(otherwise, format!("could not {doing}: the connection broke")).with_source(self)
-                }
+                None => Error::new(otherwise, format!("could not {doing}: the connection broke"))
+                    .with_source(self),
             },
         }
     }
@@ -224,9 +229,9 @@ mod tests {
     #[test]
     fn what_the_hub_said_is_found_however_deep_it_lies() {
         let said = definitions::Error::new(AmqpError::UnauthorizedAccess, "token expired".to_owned(), None);
-        let error = SendError::LinkStateError(LinkStateError::SessionStopped(SessionStopReason::ConnectionStopped(
-            ConnectionStopReason::RemoteClosedWithError(said),
-        )));
+        let error = SendError::LinkStateError(LinkStateError::SessionStopped(
+            SessionStopReason::ConnectionStopped(ConnectionStopReason::RemoteClosedWithError(said)),
+        ));
         let error = error.failed("send", ErrorKind::ConnectionLost);
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
         let hub = error.hub().unwrap();

@@ -3,7 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use fe2o3_amqp::types::messaging::annotations::OwnedKey;
 use fe2o3_amqp::types::messaging::{
-    AmqpValue, Annotations, ApplicationProperties, Body, Data, Message, MessageAnnotations, MessageId, Properties,
+    AmqpValue, Annotations, ApplicationProperties, Body, Data, Message, MessageAnnotations, MessageId,
+    Properties,
 };
 use fe2o3_amqp::types::primitives::{SimpleValue, Value};
 use serde_amqp::primitives::{Binary, Symbol};
@@ -55,7 +56,9 @@ pub(super) fn twin_request(request: TwinRequest, correlation_id: &str, body: Byt
     let body = if body.is_empty() { Bytes::from_static(b" ") } else { body };
     Message::builder()
         .message_annotations(annotations.build())
-        .properties(Properties::builder().correlation_id(MessageId::String(correlation_id.to_owned())).build())
+        .properties(
+            Properties::builder().correlation_id(MessageId::String(correlation_id.to_owned())).build(),
+        )
         .data(data(&body))
         .build()
 }
@@ -98,7 +101,8 @@ pub(super) fn correlation_id(message: &Incoming) -> Option<&str> {
 
 pub(super) fn annotation(message: &Incoming, name: &str) -> Option<i64> {
     let annotations: &Annotations = &message.message_annotations.as_ref()?.0;
-    let found = annotations.iter().find(|(key, _)| matches!(key, OwnedKey::Symbol(symbol) if symbol.0 == name));
+    let found =
+        annotations.iter().find(|(key, _)| matches!(key, OwnedKey::Symbol(symbol) if symbol.0 == name));
     match found?.1 {
         Value::Int(number) => Some(i64::from(*number)),
         Value::Long(number) => Some(*number),
@@ -203,7 +207,9 @@ mod tests {
     fn a_cbs_reply_without_a_number_is_not_understood() {
         let reply = |status: SimpleValue| -> Incoming {
             Message::builder()
-                .application_properties(ApplicationProperties::builder().insert("status-code", status).build())
+                .application_properties(
+                    ApplicationProperties::builder().insert("status-code", status).build(),
+                )
                 .body(Body::Empty)
                 .build()
         };

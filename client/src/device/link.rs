@@ -31,7 +31,7 @@ pub(crate) struct LinkSettings {
 /// A connection over one of the protocols.
 #[derive(Debug)]
 pub(super) enum Link {
-    Amqp(AmqpLink),
+    Amqp(Box<AmqpLink>),
     Mqtt(MqttLink),
 }
 
@@ -51,11 +51,9 @@ impl Link {
     ) -> Result<Self, Error> {
         match transport {
             Transport::Amqp | Transport::AmqpWs => {
-                AmqpLink::open(settings, desired).await.map(Self::Amqp)
+                AmqpLink::open(settings, desired).await.map(|link| Self::Amqp(Box::new(link)))
             }
-            Transport::Mqtt | Transport::MqttWs => {
-                MqttLink::open(settings, desired).await.map(Self::Mqtt)
-            }
+            Transport::Mqtt | Transport::MqttWs => MqttLink::open(settings, desired).await.map(Self::Mqtt),
         }
     }
 

@@ -21,9 +21,8 @@ pub struct ReportedVersion(pub Option<u64>);
 
 impl Twin {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Error> {
-        serde_json::from_slice(body).map_err(|error| {
-            Error::protocol("the hub sent a twin that is not understood").with_source(error)
-        })
+        serde_json::from_slice(body)
+            .map_err(|error| Error::protocol("the hub sent a twin that is not understood").with_source(error))
     }
 
     /// The version of the desired properties; 0 where the hub does not say.

@@ -75,9 +75,7 @@ impl MqttLink {
 
     pub(crate) async fn subscribe_desired(&self) -> Result<(), Error> {
         self.desired_changes
-            .get_or_try_init(|| {
-                self.ask(|done| Command::Subscribe { filter: topic::DESIRED_CHANGES, done })
-            })
+            .get_or_try_init(|| self.ask(|done| Command::Subscribe { filter: topic::DESIRED_CHANGES, done }))
             .await
             .copied()
     }
@@ -88,7 +86,9 @@ impl MqttLink {
         if size + 16 > MAX_PACKET_BYTES {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
-                format!("the message is too large: {size} bytes with its properties, and 256 KiB is the most"),
+                format!(
+                    "the message is too large: {size} bytes with its properties, and 256 KiB is the most"
+                ),
             ));
         }
         let body = message.body.clone();
@@ -145,7 +145,8 @@ async fn sign_in(wire: &mut Wire, settings: &LinkSettings) -> Result<(), Error> 
     // rumqttc leaves the password out when it is empty, which is what a certificate needs.
     connect.set_login(topic::username(settings), token.as_ref().map_or("", |token| token.as_str()));
     let broke = |error: rumqttc::mqttbytes::Error| {
-        Error::new(ErrorKind::Connection, "the connection broke before the hub accepted it").with_source(error)
+        Error::new(ErrorKind::Connection, "the connection broke before the hub accepted it")
+            .with_source(error)
     };
     wire.send(Packet::Connect(connect)).await.map_err(broke)?;
     let answer = match wire.next().await {

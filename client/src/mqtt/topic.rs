@@ -96,7 +96,10 @@ pub(super) fn inbound(topic: &str) -> Inbound<'_> {
 fn twin_response(topic: &str) -> Option<Inbound<'_>> {
     let (status, query) = topic.strip_prefix(TWIN_RESPONSE_PREFIX)?.split_once("/?")?;
     let field = |name: &str| {
-        query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name)).map(|(_, value)| value)
+        query
+            .split('&')
+            .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
+            .map(|(_, value)| value)
     };
     Some(Inbound::TwinResponse {
         status: status.parse().ok()?,
@@ -115,7 +118,8 @@ mod tests {
 
     #[test]
     fn telemetry_topics_carry_system_properties_first_and_everything_encoded() {
-        let mut message = TelemetryMessage::new("x").json().property("colour", "dark red").property("a/b", "=&$+ü");
+        let mut message =
+            TelemetryMessage::new("x").json().property("colour", "dark red").property("a/b", "=&$+ü");
         message.message_id = Some("42".into());
         assert_eq!(
             telemetry(&module(), &message).unwrap(),
@@ -150,7 +154,9 @@ mod tests {
             Inbound::TwinResponse { status: 200, rid: "a-1", version: None }
         );
         assert_eq!(inbound("$iothub/twin/PATCH/properties/desired/?$version=3"), Inbound::DesiredChange);
-        for odd in ["", "$iothub/twin/res/", "$iothub/twin/res/abc/?$rid=1", "$iothub/twin/res/200/?x=1", "a/b"] {
+        for odd in
+            ["", "$iothub/twin/res/", "$iothub/twin/res/abc/?$rid=1", "$iothub/twin/res/200/?x=1", "a/b"]
+        {
             assert_eq!(inbound(odd), Inbound::Unknown, "{odd}");
         }
     }

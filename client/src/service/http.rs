@@ -87,7 +87,8 @@ impl HttpClient {
         let doing = request.doing.clone();
         let body = self.send(request).await?;
         serde_json::from_slice(&body).map_err(|error| {
-            Error::protocol(format!("could not {doing}: the hub's answer is not understood")).with_source(error)
+            Error::protocol(format!("could not {doing}: the hub's answer is not understood"))
+                .with_source(error)
         })
     }
 
@@ -113,8 +114,8 @@ impl HttpClient {
         let uri: Uri = format!("https://{}{path}?api-version={API_VERSION}{query}", self.authority)
             .parse()
             .map_err(|error: http::uri::InvalidUri| {
-                Error::configuration(format!("{:?} is not a host name", self.authority)).with_source(error)
-            })?;
+            Error::configuration(format!("{:?} is not a host name", self.authority)).with_source(error)
+        })?;
         let mut built = http::Request::builder()
             .method(method)
             .uri(uri)
@@ -132,7 +133,10 @@ impl HttpClient {
         let response = self.client.request(built).await.map_err(|error| {
             failed(
                 ErrorKind::Connection,
-                &format!("no connection to https://{}: is the hub running, and is its certificate trusted?", self.authority),
+                &format!(
+                    "no connection to https://{}: is the hub running, and is its certificate trusted?",
+                    self.authority
+                ),
             )
             .with_source(error)
         })?;

@@ -268,8 +268,10 @@ impl Authentication {
     /// A certificate with one of these thumbprints, SHA-1 or SHA-256 in hex.
     #[must_use]
     pub fn self_signed(primary: impl Into<String>, secondary: Option<String>) -> Self {
-        let x509_thumbprint =
-            Some(X509Thumbprint { primary_thumbprint: Some(primary.into()), secondary_thumbprint: secondary });
+        let x509_thumbprint = Some(X509Thumbprint {
+            primary_thumbprint: Some(primary.into()),
+            secondary_thumbprint: secondary,
+        });
         Self { kind: AuthenticationType::SelfSigned, symmetric_key: None, x509_thumbprint }
     }
 
@@ -298,14 +300,17 @@ fn connection_string(
     authentication: Option<&Authentication>,
 ) -> Result<DeviceConnectionString, Error> {
     let credential = match authentication {
-        Some(Authentication { kind: AuthenticationType::SelfSigned | AuthenticationType::CertificateAuthority, .. }) => {
-            DeviceCredential::X509
-        }
+        Some(Authentication {
+            kind: AuthenticationType::SelfSigned | AuthenticationType::CertificateAuthority,
+            ..
+        }) => DeviceCredential::X509,
         Some(Authentication { symmetric_key: Some(SymmetricKey { primary_key: Some(key), .. }), .. }) => {
             DeviceCredential::Key { key: SharedAccessKey::from_base64(key)?, policy: None }
         }
         _ => {
-            return Err(Error::configuration(format!("\"{id}\" has neither a key nor a certificate to sign in with")));
+            return Err(Error::configuration(format!(
+                "\"{id}\" has neither a key nor a certificate to sign in with"
+            )));
         }
     };
     Ok(DeviceConnectionString::new(host_name, id, credential))
@@ -344,7 +349,10 @@ mod tests {
     fn a_certificate_identity_gives_a_string_without_a_key() {
         let id = IdentityId::of_module("d", "m").unwrap();
         let module = Module::new(&id).unwrap().with_authentication(Authentication::self_signed("AB", None));
-        assert_eq!(module.connection_string("h").unwrap().to_string(), "HostName=h;DeviceId=d;ModuleId=m;x509=true");
+        assert_eq!(
+            module.connection_string("h").unwrap().to_string(),
+            "HostName=h;DeviceId=d;ModuleId=m;x509=true"
+        );
         assert!(Module::new(&IdentityId::of_device("d").unwrap()).is_none());
     }
 
