@@ -12,7 +12,7 @@ use iothub_client::{Error, ErrorKind, IdentityId, ServiceConnectionString, Trust
 ///
 /// Identities that exist already are left as they are, so it can be run again.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "create-identities", version)]
 struct Arguments {
     /// Name of the device.
     #[arg(default_value = "myFirstDevice")]

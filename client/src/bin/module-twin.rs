@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 use iothub_client::device::{DesiredChanges, ModuleClient, Transport};
 use iothub_client::{ClientCertificate, DeviceConnectionString, Error, ErrorKind, TrustedRoots};
 use serde_json::{Value, json};
@@ -15,15 +15,15 @@ use time::format_description::well_known::Rfc3339;
 ///
 /// Stops at Ctrl-C or SIGTERM.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "module-twin", version)]
 struct Arguments {
-    /// Connection string of the module, as create-identities prints it; quote it. It may be left out when the
-    /// environment variable IOTHUB_MODULE_CONNECTION_STRING has it.
-    connection_string: Option<String>,
+    /// Connection string of the module, as create-identities prints it; quote it.
+    #[arg(env = "IOTHUB_MODULE_CONNECTION_STRING", hide_env_values = true)]
+    connection_string: DeviceConnectionString,
 
-    /// How to talk to the hub; amqp if not given.
-    #[arg(ignore_case = true)]
-    transport: Option<TransportName>,
+    /// How to talk to the hub.
+    #[arg(short, long, default_value = "amqp", ignore_case = true)]
+    transport: TransportName,
 
     /// PEM file with the module's certificate, for a connection string with x509=true.
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -46,8 +46,6 @@ struct Arguments {
     changes: Option<u64>,
 }
 
-const CONNECTION_STRING_VARIABLE: &str = "IOTHUB_MODULE_CONNECTION_STRING";
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum TransportName {
     Amqp,
@@ -56,24 +54,6 @@ enum TransportName {
     Mqtt,
     #[value(alias = "MqttWs")]
     MqttWs,
-}
-
-impl Arguments {
-    /// The two positional arguments, of which the first may be missing.
-    fn connection(&self) -> Result<(DeviceConnectionString, Transport), Error> {
-        let first = self.connection_string.as_deref();
-        let lone_transport = first.and_then(|word| TransportName::from_str(word, true).ok());
-        let transport = self.transport.or(lone_transport).unwrap_or(TransportName::Amqp);
-        let text = match (first, lone_transport) {
-            (Some(text), None) => text.to_owned(),
-            _ => std::env::var(CONNECTION_STRING_VARIABLE).unwrap_or_else(|_| {
-                let missing =
-                    format!("give the module's connection string, or set {CONNECTION_STRING_VARIABLE}");
-                Self::command().error(clap::error::ErrorKind::MissingRequiredArgument, missing).exit()
-            }),
-        };
-        Ok((DeviceConnectionString::parse(&text)?, transport.into()))
-    }
 }
 
 impl From<TransportName> for Transport {
@@ -123,15 +103,14 @@ async fn open(arguments: Arguments) -> Result<ModuleClient, Error> {
     if let Some(file) = &arguments.ca_file {
         roots = roots.and_pem_file(file)?;
     }
-    let (connection_string, transport) = arguments.connection()?;
-    let mut builder = ModuleClient::builder(connection_string).trusted_roots(roots);
+    let mut builder = ModuleClient::builder(arguments.connection_string).trusted_roots(roots);
     if let (Some(cert), Some(key)) = (&arguments.cert, &arguments.key) {
         builder = builder.certificate(ClientCertificate::from_pem_files(cert, key)?);
     }
     if let Some(port) = arguments.port {
         builder = builder.port(port);
     }
-    builder.open(transport).await
+    builder.open(arguments.transport.into()).await
 }
 
 async fn tell(module: &ModuleClient, changes_wanted: Option<u64>) -> Result<(), Error> {
