@@ -4,7 +4,7 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use auth::authenticator::{Credential, Presented};
+use auth::{Credential, Presented};
 use bytes::Bytes;
 use hub::access::Grant;
 use hub::device_session::{Delivery, DeviceSession, SessionOptions};
@@ -114,6 +114,8 @@ impl<'a> Client<'a> {
         );
         let reply = Reply::Connected { saved: device.saved().clone(), is_resumed: device.is_resumed() };
         self.device = Some(device);
+        // They have served their purpose; a chain is several KB.
+        self.peer.certificates = None;
         Ok(reply)
     }
 
@@ -169,6 +171,7 @@ impl<'a> Client<'a> {
 
     /// What a twin request gets that the core declined.
     fn declined(&self, error: HubError) -> Failure {
+        tracing::debug!(code = error.code().number(), "twin request declined: {}", error.reason());
         Failure { body: self.error_body(&error), code: error.code(), ending: Ending::Failed(error) }
     }
 

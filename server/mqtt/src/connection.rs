@@ -33,8 +33,10 @@ const READ_BYTES: usize = 16 * 1024;
 const UNSENT_BYTES: usize = 64 * 1024;
 /// How long a peer may leave its answers unread before it is cut.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
-/// How long closing may take: the last answers, and the peer's turn to hang up.
+/// How long the last answers of a connection may take to be written.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a refused peer has to take its CONNACK and hang up.
+const LINGER_LIMIT: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(head: &MqttHead, io: Io, peer: PeerInfo, drain: CancellationToken) {
@@ -88,11 +90,14 @@ impl Connection<'_> {
             if self.cut_at() < timer.deadline() {
                 timer.as_mut().reset(self.cut_at());
             }
+            // In this order: a peer is not cut for silence while its bytes wait to be read, and notifications, of
+            // which there are at most a mailbox, are not kept waiting by a peer that never stops sending.
             let event = tokio::select! {
+                biased;
+                () = drain.cancelled() => Event::Drain,
                 delivery = self.client.next_delivery() => Event::Delivery(delivery),
                 read = read_some(&mut self.io, &mut self.input) => Event::Read(read),
                 () = timer.as_mut() => Event::Timer,
-                () = drain.cancelled() => Event::Drain,
             };
             let actions = match event {
                 Event::Delivery(delivery) => self.session.on_delivery(delivery),
@@ -222,20 +227,26 @@ impl Connection<'_> {
         }
         let goodbye = async {
             self.io.write_all(&self.output).await?;
-            self.io.shutdown().await?;
-            // A socket closed with bytes unread is reset, and a reset overtakes the CONNACK that says why.
-            let mut discarded = BytesMut::new();
-            while read_some(&mut self.io, &mut discarded).await? > 0 {
-                discarded.clear();
-            }
-            io::Result::Ok(())
+            self.io.shutdown().await
         };
-        tokio::select! {
-            // Whether the peer took it makes no difference any more.
-            _ = timeout(CLOSE_LIMIT, goodbye) => {}
-            () = drain.cancelled() => {}
+        // Whether the peer took it makes no difference any more.
+        let _ = timeout(CLOSE_LIMIT, goodbye).await;
+        if matches!(ending, Ending::Refused | Ending::RefusedHere(_)) {
+            tokio::select! {
+                _ = timeout(LINGER_LIMIT, discard(&mut self.io)) => {}
+                () = drain.cancelled() => {}
+            }
         }
     }
+}
+
+/// Reads to the end. A socket closed with bytes unread is reset, and a reset overtakes the CONNACK that says why.
+async fn discard(io: &mut Io) -> io::Result<()> {
+    let mut discarded = BytesMut::new();
+    while read_some(io, &mut discarded).await? > 0 {
+        discarded.clear();
+    }
+    Ok(())
 }
 
 /// Appends what has arrived to `input`, at most [`READ_BYTES`]; 0 is the end. Cancel-safe. The socket is read into

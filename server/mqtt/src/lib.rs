@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth::authenticator::Authenticator;
+use auth::Authenticator;
 use hub::Hub;
 use net::{Io, PeerInfo, StreamHead};
 use tokio_util::sync::CancellationToken;

@@ -1,6 +1,8 @@
 //! MQTT packets as the session sees them: only what IoT Hub uses of 3.1.1, already checked for form. `wire.rs`
 //! makes [`Packet`] from bytes and bytes from [`Outgoing`].
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// A packet from the client.
@@ -24,7 +26,7 @@ pub(crate) enum Packet {
     },
 }
 
-/// The first packet of every connection, `contract/mqtt.md 2`.
+/// The first packet of every connection, `contract/mqtt.md 2`. Prints without its password.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Connect {
     pub(crate) clean_session: bool,
@@ -35,8 +37,8 @@ pub(crate) struct Connect {
     pub(crate) will: Option<Publish>,
 }
 
-impl std::fmt::Debug for Connect {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connect")
             .field("client_id", &self.client_id)
             .field("username", &self.username)
@@ -48,8 +50,8 @@ impl std::fmt::Debug for Connect {
     }
 }
 
-/// A message from the client, or the Will it leaves with its CONNECT.
-#[derive(Debug, PartialEq, Eq)]
+/// A message from the client, or the Will it leaves with its CONNECT. Prints without its body.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Publish {
     pub(crate) dup: bool,
     /// None for QoS 0; for QoS 1 what PUBACK has to name.
@@ -58,6 +60,18 @@ pub(crate) struct Publish {
     pub(crate) retain: bool,
     /// Not yet known to be UTF-8: whoever parses it checks.
     pub(crate) topic: Bytes,
+}
+
+impl fmt::Debug for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publish")
+            .field("topic", &self.topic)
+            .field("packet_id", &self.packet_id)
+            .field("dup", &self.dup)
+            .field("retain", &self.retain)
+            .field("bytes", &self.payload.len())
+            .finish()
+    }
 }
 
 /// One filter of a SUBSCRIBE.

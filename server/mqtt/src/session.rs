@@ -383,10 +383,14 @@ fn acknowledge(packet_id: Option<u16>) -> impl Iterator<Item = Action> {
     packet_id.map(|packet_id| Action::Send(Outgoing::PubAck { packet_id })).into_iter()
 }
 
-/// Cut, so that the log cannot be filled by one packet.
 fn unknown_topic(text: &str) -> Broken {
-    const SHOWN_CHARS: usize = 128;
-    Broken::UnknownTopic(text.chars().take(SHOWN_CHARS).collect())
+    Broken::UnknownTopic(shown(text))
+}
+
+/// Cut, so that the log cannot be filled by one packet.
+fn shown(text: &str) -> String {
+    const SHOWN_CHARS: usize = 300;
+    text.chars().take(SHOWN_CHARS).collect()
 }
 
 /// What a CONNECT asks for, and how long its client may be silent; `contract/mqtt.md 2.2` to `2.4`, `2.7`, `2.8`.
@@ -394,8 +398,8 @@ fn login(connect: Connect) -> Result<(Login, Duration), RefusedConnect> {
     let username = Username::parse(&connect.username)?;
     let identity = IdentityId::parse(username.device, username.module).map_err(RefusedConnect::Core)?;
     if !username.is_client_id(&connect.client_id) {
-        let expected = identity.to_string();
-        return Err(RefusedConnect::ClientId { client_id: connect.client_id, expected });
+        let client_id = shown(&connect.client_id);
+        return Err(RefusedConnect::ClientId { client_id, expected: identity.to_string() });
     }
     let will = connect.will.map(|will| will_message(will, &identity)).transpose()?;
     let login = Login {

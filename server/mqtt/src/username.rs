@@ -35,9 +35,9 @@ impl<'a> Username<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, UsernameError> {
         let (path, parameters) = split_parameters(text);
         let mut parts = path.split('/').map(str::trim);
-        let (host, device, module) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(host), Some(device), module, None) => (host, device, module),
-            _ => return Err(UsernameError::NotInGrammar),
+        let segments = (parts.next(), parts.next(), parts.next(), parts.next());
+        let (Some(host), Some(device), module, None) = segments else {
+            return Err(UsernameError::NotInGrammar);
         };
         if host.is_empty() || device.is_empty() || module.is_some_and(str::is_empty) {
             return Err(UsernameError::EmptyPart);

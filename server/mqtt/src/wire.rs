@@ -350,4 +350,5 @@ fn to_return_code(code: SubscribeCode) -> protocol::SubscribeReasonCode {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests;

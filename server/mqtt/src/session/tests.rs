@@ -154,7 +154,8 @@ mod connecting {
 
     #[test]
     fn what_this_head_refuses_is_answered_with_5_too() {
-        let rows: [(&str, fn(&mut Connect)); 8] = [
+        type Change = fn(&mut Connect);
+        let rows: [(&str, Change); 8] = [
             ("client id of another", |it| it.client_id = "d/other".into()),
             ("client id in another case", |it| it.client_id = "D/m".into()),
             ("client id of the device", |it| it.client_id = "d".into()),

@@ -1,0 +1,9 @@
+//! The MQTT head in front of a real hub, over an in-memory stream: whole conversations, read top to bottom.
+//! `>` what the client sends, a line what it gets; `contract/mqtt.md` sections 2 to 7.
+
+mod connect;
+mod harness;
+mod misuse;
+mod subscriptions;
+mod telemetry;
+mod twin;
