@@ -116,6 +116,14 @@ impl Endpoint {
     }
 }
 
+#[cfg(test)]
+impl ByteStream {
+    /// A stream whose other end a test holds.
+    pub(crate) fn of_test(stream: tokio::io::DuplexStream) -> Self {
+        Self(Box::pin(stream))
+    }
+}
+
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Endpoint({}:{})", self.host, self.port)

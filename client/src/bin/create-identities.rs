@@ -24,7 +24,8 @@ struct Arguments {
 
     /// Connection string of a shared access policy that may write the registry, such as iothubowner.
     #[arg(long, env = "IOTHUB_CONNECTION_STRING", hide_env_values = true)]
-    connection_string: ServiceConnectionString,
+    // As text, because clap would repeat a faulty one in its error, key and all.
+    connection_string: String,
 
     /// PEM file with a root certificate to trust beside the system's.
     #[arg(long, env = "IOTHUB_CA_FILE", value_name = "FILE")]
@@ -51,11 +52,9 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     if let Some(file) = &arguments.ca_file {
         roots = roots.and_pem_file(file)?;
     }
-    let host_name = arguments.connection_string.host_name().to_owned();
-    let hub = ServiceClient::builder(arguments.connection_string)
-        .port(arguments.port)
-        .trusted_roots(roots)
-        .build()?;
+    let connection_string = ServiceConnectionString::parse(&arguments.connection_string)?;
+    let host_name = connection_string.host_name().to_owned();
+    let hub = ServiceClient::builder(connection_string).port(arguments.port).trusted_roots(roots).build()?;
 
     let id = IdentityId::of_device(arguments.device.as_str())?;
     let device = match hub.create_device(&Device::new(&id)).await {

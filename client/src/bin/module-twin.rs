@@ -19,7 +19,8 @@ use time::format_description::well_known::Rfc3339;
 struct Arguments {
     /// Connection string of the module, as create-identities prints it; quote it.
     #[arg(env = "IOTHUB_MODULE_CONNECTION_STRING", hide_env_values = true)]
-    connection_string: DeviceConnectionString,
+    // As text, because clap would repeat a faulty one in its error, key and all.
+    connection_string: String,
 
     /// How to talk to the hub.
     #[arg(short, long, default_value = "amqp", ignore_case = true)]
@@ -103,7 +104,8 @@ async fn open(arguments: Arguments) -> Result<ModuleClient, Error> {
     if let Some(file) = &arguments.ca_file {
         roots = roots.and_pem_file(file)?;
     }
-    let mut builder = ModuleClient::builder(arguments.connection_string).trusted_roots(roots);
+    let connection_string = DeviceConnectionString::parse(&arguments.connection_string)?;
+    let mut builder = ModuleClient::builder(connection_string).trusted_roots(roots);
     if let (Some(cert), Some(key)) = (&arguments.cert, &arguments.key) {
         builder = builder.certificate(ClientCertificate::from_pem_files(cert, key)?);
     }

@@ -84,7 +84,7 @@ impl fmt::Debug for DesiredChanges {
 }
 
 impl DesiredFanOut {
-    pub(super) fn subscribe(&self) -> DesiredChanges {
+    pub(crate) fn subscribe(&self) -> DesiredChanges {
         let (sender, receiver) = mpsc::channel(MAX_WAITING_CHANGES);
         let has_missed = Arc::new(AtomicBool::new(false));
         let mut readers = self.readers.lock();

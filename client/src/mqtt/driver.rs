@@ -244,3 +244,167 @@ impl Driver {
 fn lost(why: &str) -> Error {
     Error::new(ErrorKind::ConnectionLost, format!("the connection to the hub was lost: {why}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use rumqttc::mqttbytes::v4::SubAck;
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    /// Larger than any packet of these tests, so that no write waits for a read.
+    const SOCKET_BYTES: usize = 64 * 1024;
+
+    struct Hub {
+        wire: Framed<DuplexStream, Codec>,
+        commands: mpsc::Sender<Command>,
+        lost: watch::Receiver<Option<Arc<Error>>>,
+        desired: Arc<DesiredFanOut>,
+    }
+
+    impl Hub {
+        fn new() -> Self {
+            let codec = || Codec { max_incoming_size: SOCKET_BYTES, max_outgoing_size: SOCKET_BYTES };
+            let (ours, theirs) = duplex(SOCKET_BYTES);
+            let (commands, receiver) = mpsc::channel(MAX_UNACKNOWLEDGED + 1);
+            let (lost_sender, lost) = watch::channel(None);
+            let desired = Arc::new(DesiredFanOut::default());
+            let wire = Framed::new(ByteStream::of_test(ours), codec());
+            tokio::spawn(Driver::new(wire, Arc::clone(&desired)).run(receiver, lost_sender));
+            Self { wire: Framed::new(theirs, codec()), commands, lost, desired }
+        }
+
+        async fn ask<T>(
+            &self,
+            command: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
+        ) -> oneshot::Receiver<Result<T, Error>> {
+            let (done, answer) = oneshot::channel();
+            self.commands.send(command(done)).await.unwrap();
+            answer
+        }
+
+        async fn publish(&self, topic: &str) -> oneshot::Receiver<Result<(), Error>> {
+            let topic = topic.to_owned();
+            self.ask(|done| Command::Publish { topic, body: Bytes::new(), done }).await
+        }
+
+        async fn received(&mut self) -> Packet {
+            self.wire.next().await.unwrap().unwrap()
+        }
+
+        async fn received_publish(&mut self) -> Publish {
+            match self.received().await {
+                Packet::Publish(publish) => publish,
+                other => panic!("expected a PUBLISH, got {other:?}"),
+            }
+        }
+
+        async fn why_lost(&mut self) -> String {
+            self.lost.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().to_string()
+        }
+    }
+
+    #[tokio::test]
+    async fn each_publish_ends_with_its_own_acknowledgement() {
+        let mut hub = Hub::new();
+        let mut one = hub.publish("a").await;
+        let two = hub.publish("b").await;
+        let (first, second) = (hub.received_publish().await, hub.received_publish().await);
+        assert_ne!(first.pkid, second.pkid);
+        hub.wire.send(Packet::PubAck(PubAck::new(second.pkid))).await.unwrap();
+        assert!(two.await.unwrap().is_ok());
+        assert!(one.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_refused_subscription_is_an_error_and_a_granted_one_is_not() {
+        let mut hub = Hub::new();
+        for (code, is_granted) in
+            [(SubscribeReasonCode::Success(QoS::AtMostOnce), true), (SubscribeReasonCode::Failure, false)]
+        {
+            let answer = hub.ask(|done| Command::Subscribe { filter: topic::TWIN_RESPONSES, done }).await;
+            let Packet::Subscribe(subscribe) = hub.received().await else { panic!("expected a SUBSCRIBE") };
+            hub.wire.send(Packet::SubAck(SubAck::new(subscribe.pkid, vec![code]))).await.unwrap();
+            assert_eq!(answer.await.unwrap().is_ok(), is_granted);
+        }
+    }
+
+    #[tokio::test]
+    async fn twin_answers_reach_their_requests_in_any_order() {
+        let mut hub = Hub::new();
+        let twin = |done| Command::Twin { request: TwinRequest::Get, body: Bytes::new(), done };
+        let (one, two) = (hub.ask(twin).await, hub.ask(twin).await);
+        let rid = |publish: Publish| publish.topic.split_once("$rid=").unwrap().1.to_owned();
+        let (first, second) = (rid(hub.received_publish().await), rid(hub.received_publish().await));
+        for (rid, body) in [(second, "two"), (first, "one"), ("ffff".to_owned(), "nobody's")] {
+            let topic = format!("$iothub/twin/res/200/?$rid={rid}&$version=3");
+            let answer = Publish::new(topic, QoS::AtMostOnce, body);
+            hub.wire.send(Packet::Publish(answer)).await.unwrap();
+        }
+        assert_eq!(one.await.unwrap().unwrap().body, "one");
+        let two = two.await.unwrap().unwrap();
+        assert_eq!((two.body, two.version), (Bytes::from("two"), Some(3)));
+    }
+
+    #[tokio::test]
+    async fn a_desired_change_at_qos_1_is_delivered_and_acknowledged() {
+        let mut hub = Hub::new();
+        let mut changes = hub.desired.subscribe();
+        let topic = "$iothub/twin/PATCH/properties/desired/?$version=5";
+        let mut publish = Publish::new(topic, QoS::AtLeastOnce, r#"{"a":1,"$version":5}"#);
+        publish.pkid = 9;
+        hub.wire.send(Packet::Publish(publish)).await.unwrap();
+        assert_eq!(changes.next().await.unwrap().unwrap().version, 5);
+        assert_eq!(hub.received().await, Packet::PubAck(PubAck::new(9)));
+    }
+
+    #[tokio::test]
+    async fn what_waits_fails_when_the_connection_ends() {
+        let mut hub = Hub::new();
+        let waiting = hub.publish("a").await;
+        hub.received_publish().await;
+        drop(std::mem::replace(
+            &mut hub.wire,
+            Framed::new(duplex(1).0, Codec { max_incoming_size: 1, max_outgoing_size: 1 }),
+        ));
+        assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::ConnectionLost);
+        assert!(hub.why_lost().await.contains("the hub ended it"));
+    }
+
+    #[tokio::test]
+    async fn no_more_is_sent_than_may_be_unacknowledged() {
+        let mut hub = Hub::new();
+        let mut answers = Vec::new();
+        for _ in 0..=MAX_UNACKNOWLEDGED {
+            answers.push(hub.publish("a").await);
+        }
+        let first = hub.received_publish().await;
+        for _ in 1..MAX_UNACKNOWLEDGED {
+            hub.received_publish().await;
+        }
+        assert!(futures_util::FutureExt::now_or_never(hub.wire.next()).is_none());
+        hub.wire.send(Packet::PubAck(PubAck::new(first.pkid))).await.unwrap();
+        hub.received_publish().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_pinged_and_given_up_when_nobody_answers() {
+        let mut hub = Hub::new();
+        let start = Instant::now();
+        assert_eq!(hub.received().await, Packet::PingReq);
+        assert_eq!(start.elapsed().as_secs(), KEEP_ALIVE.as_secs());
+        hub.wire.send(Packet::PingResp).await.unwrap();
+        assert_eq!(hub.received().await, Packet::PingReq);
+        assert!(hub.why_lost().await.contains("does not answer"));
+    }
+
+    #[tokio::test]
+    async fn closing_says_goodbye() {
+        let mut hub = Hub::new();
+        let (done, closed) = oneshot::channel();
+        hub.commands.send(Command::Disconnect { done }).await.unwrap();
+        assert_eq!(hub.received().await, Packet::Disconnect);
+        assert!(hub.wire.next().await.is_none());
+        closed.await.unwrap();
+    }
+}
