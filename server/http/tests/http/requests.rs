@@ -2,6 +2,9 @@
 
 use axum::body::Body;
 use axum::http::StatusCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::harness::{Answer, Harness, VERSION, request};
 
@@ -193,4 +196,44 @@ async fn a_missing_body_is_argument_null_and_another_media_type_415() {
         .owner("PUT /devices/d", &typed("application/json; charset=utf-8"), body)
         .await
         .expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_alive_across_answers_and_errors() {
+    let harness = Harness::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = harness.router.clone();
+    let _server =
+        AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }));
+    let token = harness.policy_token("iothubowner");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let created = r#"{"deviceId":"d"}"#;
+    for (line, body, status) in [
+        ("PUT /devices/d", created, "200 OK"),
+        ("PUT /devices/d", created, "409 Conflict"),
+        ("PUT /devices/d", "{", "400 Bad Request"),
+        ("GET /devices/d/", "", "200 OK"),
+        ("DELETE /devices/d", "", "204 No Content"),
+        ("GET /nonsense", "", "404 Not Found"),
+    ] {
+        let length = body.len();
+        let head = format!("{line}?{VERSION} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}\r\n");
+        let request = format!("{head}Content-Length: {length}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_answer(&mut stream).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{line}: {answer}");
+    }
+}
+
+/// Reads one answer with a body of declared length or none.
+async fn read_answer(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    while !text.ends_with("\r\n\r\n") {
+        text.push(char::from(stream.read_u8().await.unwrap()));
+    }
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    stream.read_exact(&mut body).await.unwrap();
+    text
 }

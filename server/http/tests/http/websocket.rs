@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::harness::Harness;
 
@@ -59,6 +59,7 @@ struct Server {
     drain: CancellationToken,
     /// Lends one token to each connection, as an accept loop's connection limit would.
     slots: TaskTracker,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Server {
@@ -83,8 +84,9 @@ impl Server {
             harness.router.clone().layer(Extension(peer)).layer(Extension(drain.clone())).layer(lend);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { harness, address, served, drain, slots }
+        let task =
+            AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }));
+        Self { harness, address, served, drain, slots, _task: task }
     }
 
     async fn open(
