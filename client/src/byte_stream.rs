@@ -69,7 +69,7 @@ impl Endpoint {
             Error::configuration(format!("{:?} is not a host name", self.host)).with_source(error)
         })?;
         TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await.map_err(|error| {
-            self.failed("TLS failed; for a hub with its own root certificate, trust that (IOTHUB_CA_FILE)")
+            self.failed("TLS failed; a hub with its own root certificate needs that to be trusted (IOTHUB_CA_FILE in the tutorial's apps)")
                 .with_source(error)
         })
     }

@@ -47,7 +47,8 @@ struct Shared {
 #[derive(Clone, Debug)]
 enum State {
     Connected(Arc<Link>),
-    Connecting,
+    /// With the reason why the last attempt failed, if there was one.
+    Connecting(Option<Arc<Error>>),
     Over(Arc<Error>),
 }
 
@@ -73,7 +74,7 @@ impl Session {
             transport,
             operation_timeout,
             desired: Arc::default(),
-            state: watch::Sender::new(State::Connecting),
+            state: watch::Sender::new(State::Connecting(None)),
             stop: CancellationToken::new(),
         });
         let link = shared.connect().await?;
@@ -130,7 +131,7 @@ impl Session {
     ) -> Result<T, Error> {
         timeout(self.shared.operation_timeout, async { operation(self.shared.link().await?).await })
             .await
-            .unwrap_or_else(|_| Err(Error::timed_out(waiting_for)))
+            .unwrap_or_else(|_| Err(self.shared.timed_out(waiting_for)))
     }
 }
 
@@ -147,9 +148,19 @@ impl Shared {
             match &*state.borrow_and_update() {
                 State::Connected(link) => return Ok(Arc::clone(link)),
                 State::Over(reason) => return Err(reason.duplicate()),
-                State::Connecting => {}
+                State::Connecting(_) => {}
             }
             state.changed().await.map_err(|_| closed())?;
+        }
+    }
+
+    fn timed_out(&self, waiting_for: &str) -> Error {
+        match &*self.state.borrow() {
+            State::Connecting(Some(reason)) => {
+                Error::timed_out(&format!("{waiting_for}; the connection was lost and not made again"))
+                    .with_source(reason.duplicate())
+            }
+            State::Connected(_) | State::Connecting(None) | State::Over(_) => Error::timed_out(waiting_for),
         }
     }
 
@@ -170,7 +181,7 @@ impl Shared {
             if matches!(end, LinkEnd::Stopped) {
                 break closed();
             }
-            self.state.send_replace(State::Connecting);
+            self.state.send_replace(State::Connecting(None));
             let _ = timeout(CLOSE_TIMEOUT, link.close()).await;
             if matches!(end, LinkEnd::Lost) && since.elapsed() < MAX_PAUSE {
                 // Short-lived links: somebody else with this identity takes over each time, or the hub is unwell.
@@ -239,6 +250,7 @@ impl Shared {
                 Ok(link) => return Ok(link),
                 Err(error) if error.is_transient() => {
                     tracing::debug!(identity = %self.settings.identity, %error, ?pause, "not connected yet");
+                    self.state.send_replace(State::Connecting(Some(Arc::new(error))));
                 }
                 Err(error) => return Err(error),
             }
