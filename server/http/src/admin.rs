@@ -17,12 +17,12 @@ use axum::Router;
 use axum::extract::FromRef;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, on};
 use hub::Hub;
 
 use crate::error::{self, Failure};
-use crate::layers::answer;
+use crate::layers::{answer, same_site};
 use crate::names::admin as path;
 use crate::state::AdminState;
 
@@ -34,6 +34,7 @@ pub fn admin_router(state: AdminState) -> Router {
         .method_not_allowed_fallback(async || Failure(error::wrong_verb()))
         .fallback(async || Failure(error::unknown_route()))
         .with_state(state)
+        .layer(from_fn(same_site::check))
         .layer(from_fn_with_state(hub, answer::complete))
 }
 

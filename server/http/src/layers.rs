@@ -9,7 +9,7 @@
 //! | [`api_version`] | present and well-formed | |
 //! | [`authentication`] | `Authorization` becomes a grant | |
 //!
-//! [`body`] is not a layer: a handler reads the body when it is admitted.
+//! The admin API has [`answer`] and [`same_site`] only. [`body`] is not a layer: a handler reads the body when it is admitted.
 
 pub(crate) mod answer;
 pub(crate) mod api_version;
@@ -17,3 +17,4 @@ pub(crate) mod authentication;
 pub(crate) mod body;
 pub(crate) mod method_override;
 pub(crate) mod path;
+pub(crate) mod same_site;

@@ -1,13 +1,13 @@
 //! The HTTP head: the service's REST API, the WebSocket entrance for MQTT and AMQP, and the admin API.
 //!
 //! In reading order:
-//! - [`state`]: what the assembly hands in; [`hub_router`] and [`admin_router`]: what it gets.
-//! - [`layers`]: what every request passes, in order, before a handler sees it.
-//! - [`registry`] and [`twins`]: one folder per resource; a handler extracts, asks the gate, calls the core, renders.
-//! - [`websocket`]: an upgraded socket as a byte stream for another head.
-//! - [`admin`]: the emulator's own API, on a listener of its own.
-//! - [`extract`], [`json`], [`query`]: requests into core types; [`render`], [`error`]: core types into answers.
-//! - [`names`]: every literal of the wire.
+//! - `state`: what the assembly hands in; [`hub_router`] and [`admin_router`]: what it gets.
+//! - `layers`: what every request passes, in order, before a handler sees it.
+//! - `registry` and `twins`: one folder per resource; a handler extracts, asks the gate, calls the core, renders.
+//! - `websocket`: an upgraded socket as a byte stream for another head.
+//! - `admin`: the emulator's own API, on a listener of its own.
+//! - `extract`, `json`, `query`: requests into core types; `render`, `error`: core types into answers.
+//! - `names`: every literal of the wire.
 //!
 //! ```text
 //! request -> layers -> route -> handler -> gate.admit -> hub -> render -> layers -> answer

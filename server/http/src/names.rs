@@ -63,6 +63,8 @@ pub(crate) mod header {
     use axum::http::HeaderName;
 
     pub(crate) const ERROR_CODE: HeaderName = HeaderName::from_static("iothub-errorcode");
+    /// Set by browsers only.
+    pub(crate) const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     pub(crate) const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
     pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 }

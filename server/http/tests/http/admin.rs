@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use http_head::ListenerState::{Accepting, Draining, Starting};
@@ -15,7 +16,7 @@ use hub::telemetry::{DeviceMessage, MessageProperties};
 use hub::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::harness::{Harness, NOW_SECS};
+use crate::harness::{Answer, Harness, NOW_SECS, request};
 
 #[tokio::test]
 async fn health_is_200_from_the_start() {
@@ -262,6 +263,21 @@ async fn the_admin_listener_knows_no_hub_call_and_the_hub_no_admin_call() {
     harness.admin("GET /devices", "").await.refused(404, "GenericNotFound");
     harness.admin("POST /health", "").await.refused(405, "GenericMethodNotAllowed");
     harness.owner("GET /admin/journal", &[], "").await.refused(404, "GenericNotFound");
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_are_kept_out_and_everything_else_is_not() {
+    let harness = Harness::new();
+    let site = async |site| {
+        let request = request("GET /connection-strings", &[("sec-fetch-site", site)], Body::empty());
+        Answer::to(&harness.admin, request).await
+    };
+    for own in ["same-origin", "none"] {
+        site(own).await.expect(StatusCode::OK);
+    }
+    for foreign in ["cross-site", "same-site"] {
+        site(foreign).await.refused(403, "GenericForbidden");
+    }
 }
 
 #[tokio::test]
