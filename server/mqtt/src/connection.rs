@@ -78,7 +78,9 @@ enum Event {
 impl Connection<'_> {
     async fn run(&mut self, drain: &CancellationToken) -> Ending {
         let timer = sleep_until(self.cut_at());
-        tokio::pin!(timer);
+        // Registered once: thousands of connections share this token, and would share its lock in every round.
+        let drained = drain.cancelled();
+        tokio::pin!(timer, drained);
         loop {
             if let Err(ending) = self.take_packets(drain).await {
                 return ending;
@@ -94,7 +96,7 @@ impl Connection<'_> {
             // which there are at most a mailbox, are not kept waiting by a peer that never stops sending.
             let event = tokio::select! {
                 biased;
-                () = drain.cancelled() => Event::Drain,
+                () = drained.as_mut() => Event::Drain,
                 delivery = self.client.next_delivery() => Event::Delivery(delivery),
                 read = read_some(&mut self.io, &mut self.input) => Event::Read(read),
                 () = timer.as_mut() => Event::Timer,
@@ -104,6 +106,10 @@ impl Connection<'_> {
                 Event::Drain => return Ending::Kicked(DisconnectReason::HubStopping),
                 Event::Read(Ok(0)) => return Ending::Broken(self.hung_up()),
                 Event::Read(Ok(_)) => continue,
+                // TLS clients hang up without a word all the time.
+                Event::Read(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Ending::Broken(self.hung_up());
+                }
                 Event::Read(Err(error)) => return Ending::Broken(error.into()),
                 Event::Timer if Instant::now() >= self.cut_at() => return Ending::Broken(self.fell_silent()),
                 Event::Timer => {
@@ -211,6 +217,7 @@ impl Connection<'_> {
             self.io.flush().await
         };
         tokio::select! {
+            biased;
             written = timeout(WRITE_LIMIT, write) => match written {
                 Ok(written) => written.map_err(|error| Ending::Broken(error.into())),
                 Err(_elapsed) => Err(Ending::Broken(Broken::Stuck)),

@@ -1,6 +1,14 @@
 //! Every literal of the MQTT wire, under the section of `contract/mqtt.md` that defines it. The one file to
 //! compare with the contract; no topic, parameter or property name is spelled anywhere else in this crate.
 
+/// `contract/mqtt.md 2.1`: what CONNECT says it speaks.
+pub(crate) mod connect {
+    /// Protocol name.
+    pub(crate) const PROTOCOL: &str = "MQTT";
+    /// Protocol level of 3.1.1.
+    pub(crate) const LEVEL: u8 = 4;
+}
+
 /// `contract/mqtt.md 2.3`: parameters of the CONNECT username.
 pub(crate) mod username {
     /// Contains no version we act on; required to be non-empty when it is there.

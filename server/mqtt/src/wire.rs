@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use rumqttd::protocol::v4::V4;
 use rumqttd::protocol::{self, Protocol, QoS};
 
+use crate::names::connect;
 use crate::packet::{ConnAck, Connect, FilterRequest, GrantedQos, Outgoing, Packet, Publish, SubscribeCode};
 
 /// Remaining length of CONNECT in bytes: a Will's body (at most 65535) and as much again for topic, username and
@@ -174,7 +175,7 @@ fn connect_flags(body: &[u8]) -> Result<u8, WireError> {
     let [level, flags, ..] = *rest else {
         return Err(WireError::Malformed("CONNECT ends before its flags"));
     };
-    if name != b"MQTT" || level != 4 {
+    if name != connect::PROTOCOL.as_bytes() || level != connect::LEVEL {
         return Err(WireError::UnsupportedProtocol);
     }
     let (has_username, has_password) = (flags & 0x80 != 0, flags & 0x40 != 0);
@@ -263,7 +264,7 @@ fn named(packet_id: u16) -> Result<u16, WireError> {
 }
 
 fn connect_packet(
-    connect: protocol::Connect,
+    packet: protocol::Connect,
     will: Option<protocol::LastWill>,
     login: Option<protocol::Login>,
     flags: u8,
@@ -271,10 +272,10 @@ fn connect_packet(
 ) -> Result<Connect, WireError> {
     let (username, password) = login.map_or_else(Default::default, |login| (login.username, login.password));
     let sized = |present: bool, bytes: usize| if present { 2 + bytes } else { 0 };
-    let fixed_bytes = 2 + "MQTT".len() + 1 + 1 + 2;
+    let fixed_bytes = 2 + connect::PROTOCOL.len() + 1 + 1 + 2;
     let will_bytes = will.as_ref().map_or(0, |will| 2 + will.topic.len() + 2 + will.message.len());
     let expected_bytes = fixed_bytes
-        + sized(true, connect.client_id.len())
+        + sized(true, packet.client_id.len())
         + will_bytes
         + sized(flags & 0x80 != 0, username.len())
         + sized(flags & 0x40 != 0, password.len());
@@ -283,9 +284,9 @@ fn connect_packet(
     }
     let will = will.map(will_publish).transpose()?;
     Ok(Connect {
-        clean_session: connect.clean_session,
-        client_id: connect.client_id,
-        keep_alive_secs: connect.keep_alive,
+        clean_session: packet.clean_session,
+        client_id: packet.client_id,
+        keep_alive_secs: packet.keep_alive,
         password,
         username,
         will,
