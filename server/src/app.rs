@@ -1,0 +1,261 @@
+//! The whole program on one page: configuration in, hub, heads and listeners out, running until told to stop.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use amqp::AmqpHead;
+use auth::{Authenticator, CertificateAuthorities};
+use http_head::{AdminState, HttpState, ListenerState, Readiness};
+use hub::entropy::Entropy;
+use hub::error::HubError;
+use hub::time::{Clock, SystemClock};
+use hub::{Hub, HubConfig};
+use mqtt::{MqttHead, MqttOptions};
+use net::StreamHead;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::certificates::{CertificateError, RootAuthority};
+use crate::config::Config;
+use crate::endpoints::Endpoints;
+use crate::listen::bind::{BindErrors, Bound, Plan, bind_all};
+use crate::listen::{Lifecycle, Listener, Service};
+use crate::state_folder::{StateFolder, StateFolderError};
+use crate::tls::{TlsError, server_config};
+use crate::{drain, ticker};
+
+/// A running emulator.
+#[derive(Debug)]
+pub struct App {
+    /// The core.
+    pub hub: Arc<Hub>,
+    /// The registered certificate authorities; the own root is among them.
+    pub authorities: Arc<CertificateAuthorities>,
+    /// The root certificate clients have to trust, PEM.
+    pub root_certificate: String,
+    /// Where it listens.
+    pub endpoints: Endpoints,
+    /// Where it keeps certificates.
+    pub state: StateFolder,
+    readiness: watch::Sender<Readiness>,
+    lifecycle: Lifecycle,
+    upgraded: TaskTracker,
+}
+
+/// Why the program did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Ports.
+    #[error(transparent)]
+    Bind(#[from] BindErrors),
+    /// Certificates.
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
+    /// A configured certificate authority.
+    #[error("certificate authority '{name}' from {file}: {problem}", file = file.display())]
+    CertificateAuthority {
+        /// The name it was to have.
+        name: String,
+        /// Where it was to come from.
+        file: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Randomness.
+    #[error("this system gives no randomness: {0}")]
+    Entropy(std::io::Error),
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] StateFolderError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl App {
+    /// Starts everything; when this returns, every listener accepts.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let state = StateFolder::open(&config.state_dir)?;
+        let bound = bind_all(&plans(config))?;
+        let endpoints = endpoints(config, &bound);
+
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let root = RootAuthority::load_or_make(&state, clock.now())?;
+        if root.is_new {
+            tracing::info!(folder = %state.path().display(), "made a root certificate; clients have to trust it");
+        }
+        let server = root.server_certificate(&config.all_host_names(), &state, clock.now())?;
+        let (https_tls, stream_tls) = (server_config(&server, &[b"http/1.1"])?, server_config(&server, &[])?);
+
+        let hub = Hub::new(
+            HubConfig {
+                name: config.hub_name.value.clone(),
+                policies: config.policies.value.clone(),
+                partitions: *config.partitions,
+            },
+            Arc::clone(&clock),
+            Entropy::from_system().map_err(StartError::Entropy)?,
+        );
+        let authorities = Arc::new(certificate_authorities(config, &root, clock)?);
+        let authenticator =
+            Arc::new(Authenticator::new(Arc::clone(&hub), config.all_host_names(), Arc::clone(&authorities)));
+
+        let mqtt: Arc<dyn StreamHead> = Arc::new(MqttHead::new(
+            Arc::clone(&hub),
+            Arc::clone(&authenticator),
+            MqttOptions { token_expiry_grace: config.mqtt_expiry_grace(), ..MqttOptions::default() },
+        ));
+        let amqp: Arc<dyn StreamHead> = Arc::new(AmqpHead::new(
+            Arc::clone(&hub),
+            Arc::clone(&authenticator),
+            amqp::AmqpOptions::default(),
+        ));
+        let upgraded = TaskTracker::new();
+        let hub_router = http_head::hub_router(HttpState {
+            hub: Arc::clone(&hub),
+            authenticator,
+            heads: Arc::new(HashMap::from([
+                ("AMQPWSB10", Arc::clone(&amqp)),
+                ("amqp", Arc::clone(&amqp)),
+                ("mqtt", Arc::clone(&mqtt)),
+            ])),
+            upgraded: upgraded.clone(),
+        });
+        let (readiness, ready) = watch::channel(readiness(&bound, ListenerState::Starting));
+        let admin_router = http_head::admin_router(AdminState {
+            hub: Arc::clone(&hub),
+            authorities: Arc::clone(&authorities),
+            root_certificate: root.certificate().into(),
+            host_name: config.host_name().into(),
+            readiness: ready,
+        });
+
+        let lifecycle = Lifecycle::default();
+        lifecycle.tasks.spawn(ticker::run(Arc::clone(&hub), lifecycle.drain.clone()));
+        let accepting = self::readiness(&bound, ListenerState::Accepting);
+        for Bound { name, sockets } in bound {
+            let (tls, service) = match name {
+                HTTPS => (Some(Arc::clone(&https_tls)), Service::Http(hub_router.clone())),
+                MQTTS => (Some(Arc::clone(&stream_tls)), Service::Stream(Arc::clone(&mqtt))),
+                AMQPS => (Some(Arc::clone(&stream_tls)), Service::Stream(Arc::clone(&amqp))),
+                AMQP => (None, Service::Stream(Arc::clone(&amqp))),
+                _ => (None, Service::Http(admin_router.clone())),
+            };
+            let listener = Listener::new(name, tls, service, *config.max_connections, lifecycle.clone());
+            for socket in sockets {
+                listener.serve(socket);
+            }
+        }
+        let app = Self {
+            hub,
+            authorities,
+            root_certificate: root.certificate().to_owned(),
+            endpoints,
+            state,
+            readiness,
+            lifecycle,
+            upgraded,
+        };
+        if let Err(error) = app.endpoints.write(&app.state) {
+            app.stop(Duration::ZERO).await;
+            return Err(error.into());
+        }
+        app.readiness.send_replace(accepting);
+        Ok(app)
+    }
+
+    /// Stops: no new connections, goodbye to those there are, and after `patience` the line is cut.
+    pub async fn stop(self, patience: Duration) {
+        self.readiness.send_modify(|readiness| {
+            for listener in &mut readiness.listeners {
+                listener.state = ListenerState::Draining;
+            }
+        });
+        drain::run(&self.hub, &self.lifecycle, &self.upgraded, patience).await;
+        if let Err(error) = self.endpoints.remove(&self.state) {
+            tracing::warn!(%error, "the file with the endpoints stays behind");
+        }
+    }
+}
+
+fn plans(config: &Config) -> [Plan; 5] {
+    let plan = |name, purpose, port_flag, bind_flag, bind, port| Plan {
+        name,
+        purpose,
+        port_flag,
+        bind_flag,
+        bind,
+        port,
+    };
+    [
+        plan(HTTPS, "HTTPS and WebSockets", "--https-port", "--bind", *config.bind, *config.https_port),
+        plan(MQTTS, "MQTT over TLS", "--mqtts-port", "--bind", *config.bind, *config.mqtts_port),
+        plan(AMQPS, "AMQP over TLS", "--amqps-port", "--bind", *config.bind, *config.amqps_port),
+        plan(AMQP, "plain AMQP", "--amqp-port", "--amqp-bind", *config.amqp_bind, *config.amqp_port),
+        plan(ADMIN, "the admin API", "--admin-port", "--admin-bind", *config.admin_bind, *config.admin_port),
+    ]
+}
+
+fn endpoints(config: &Config, bound: &[Bound]) -> Endpoints {
+    let of = |name| bound.iter().find(|bound| bound.name == name).map(Bound::addresses).unwrap_or_default();
+    Endpoints {
+        pid: std::process::id(),
+        host_name: config.host_name(),
+        https: of(HTTPS),
+        mqtts: of(MQTTS),
+        amqps: of(AMQPS),
+        amqp: of(AMQP),
+        admin: of(ADMIN),
+    }
+}
+
+fn readiness(bound: &[Bound], state: ListenerState) -> Readiness {
+    let sockets = bound
+        .iter()
+        .flat_map(|bound| bound.addresses().into_iter().map(move |address| (bound.name, address)));
+    let listeners =
+        sockets.map(|(name, address)| http_head::Listener { name, address: Some(address), state }).collect();
+    Readiness { listeners }
+}
+
+/// The own root, so that `cert issue` certificates log in, and those of the configuration.
+fn certificate_authorities(
+    config: &Config,
+    root: &RootAuthority,
+    clock: Arc<dyn Clock>,
+) -> Result<CertificateAuthorities, StartError> {
+    let entropy = Entropy::from_system().map_err(StartError::Entropy)?;
+    let authorities = CertificateAuthorities::new(clock, entropy);
+    let add = |name: &str, file: PathBuf, pem: &str| {
+        authorities.add(name, pem, true).map(drop).map_err(|error: HubError| {
+            StartError::CertificateAuthority {
+                name: name.to_owned(),
+                file,
+                problem: error.message().to_owned(),
+            }
+        })
+    };
+    add(OWN_ROOT, PathBuf::from(crate::certificates::ROOT_CERTIFICATE), root.certificate())?;
+    for (name, file) in &config.certificate_authorities.value {
+        let pem = std::fs::read_to_string(file).map_err(|error| StartError::CertificateAuthority {
+            name: name.clone(),
+            file: file.clone(),
+            problem: error.to_string(),
+        })?;
+        add(name, file.clone(), &pem)?;
+    }
+    Ok(authorities)
+}
+
+const HTTPS: &str = "https";
+const MQTTS: &str = "mqtts";
+const AMQPS: &str = "amqps";
+const AMQP: &str = "amqp";
+const ADMIN: &str = "admin";
+/// The name under which the own root is registered.
+const OWN_ROOT: &str = "iothub-emulator";

@@ -1,0 +1,74 @@
+//! `serve`: runs the hub, says on standard output where it is and what to type next, and drains on a signal.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use crate::app::App;
+use crate::certificates::ROOT_CERTIFICATE;
+use crate::config::Config;
+use crate::{drain, observe};
+
+use super::connection_string;
+
+pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    observe::init(&config.log_level, *config.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(config));
+    // What drain could not end in time does not hold the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
+    let app = App::start(config).await?;
+    super::print(&banner(config, &app)?)?;
+    tracing::info!(hub = %app.hub.name(), "ready");
+    drain::asked_to_stop().await?;
+    tracing::info!("stopping");
+    tokio::select! {
+        () = app.stop(drain::PATIENCE) => tracing::info!("stopped"),
+        _ = drain::asked_to_stop() => tracing::warn!("asked to stop twice: not waiting for connections to close"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn banner(config: &Config, app: &App) -> anyhow::Result<String> {
+    let (host, at) = (config.host_name(), &app.endpoints);
+    let root = app.state.path().join(ROOT_CERTIFICATE);
+    let mut text = String::new();
+    writeln!(text, "iothub-emulator {}: hub '{}' is ready.\n", env!("CARGO_PKG_VERSION"), app.hub.name())?;
+    for (what, addresses) in [
+        ("HTTPS, WebSocket", &at.https),
+        ("MQTT", &at.mqtts),
+        ("AMQP", &at.amqps),
+        ("AMQP without TLS", &at.amqp),
+        ("admin (HTTP)", &at.admin),
+    ] {
+        writeln!(text, "  {what:<18}{}", listed(addresses))?;
+    }
+    writeln!(text, "\nService connection string:\n  {}", connection_string::of_policy(config, None)?)?;
+    writeln!(
+        text,
+        "Event Hubs connection string:\n  {}",
+        connection_string::of_event_hub(config, None, &at.amqp)?
+    )?;
+    writeln!(
+        text,
+        "Keys are public development keys. Java and C need a HostName with a dot: put 127.0.0.1 for {host}."
+    )?;
+    writeln!(text, "\nIn another terminal, so that Node trusts the hub and knows it:")?;
+    writeln!(text, "  export NODE_EXTRA_CA_CERTS={}", shell_word(&root.display().to_string()))?;
+    writeln!(text, "  export IOTHUB_CONNECTION_STRING=\"$(iothub-emulator connection-string)\"")?;
+    writeln!(text, "\nCtrl-C stops it.")?;
+    Ok(text)
+}
+
+fn listed(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
+    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}

@@ -1,0 +1,134 @@
+//! What can be set, in the one spelling that flags, `IOTHUB_EMULATOR_*` variables and the TOML file share.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// Every option, unset unless somebody set it. Flags and variables fill one of these, the file another.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[command(next_help_heading = "Options of the hub")]
+pub struct Options {
+    /// TOML file with any of these options; keys are the flags without dashes in front
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Address to listen on [default: 127.0.0.1 and, where there is IPv6, ::1]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_BIND", value_name = "ADDR")]
+    pub bind: Option<IpAddr>,
+    /// Address of the admin listener [default: --bind if that is a loopback address, else loopback]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_ADMIN_BIND", value_name = "ADDR")]
+    pub admin_bind: Option<IpAddr>,
+    /// Address of the plain AMQP listener [default: as --admin-bind]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_AMQP_BIND", value_name = "ADDR")]
+    pub amqp_bind: Option<IpAddr>,
+
+    /// HTTPS: REST, and MQTT and AMQP over WebSocket; 0 picks a free port [default: 443]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_HTTPS_PORT", value_name = "PORT")]
+    pub https_port: Option<u16>,
+    /// MQTT over TLS [default: 8883]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_MQTTS_PORT", value_name = "PORT")]
+    pub mqtts_port: Option<u16>,
+    /// AMQP over TLS [default: 5671]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_AMQPS_PORT", value_name = "PORT")]
+    pub amqps_port: Option<u16>,
+    /// Plain AMQP for Event Hubs clients with UseDevelopmentEmulator=true [default: 5672]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_AMQP_PORT", value_name = "PORT")]
+    pub amqp_port: Option<u16>,
+    /// Plain HTTP: health, admin API, root certificate [default: 8080]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_ADMIN_PORT", value_name = "PORT")]
+    pub admin_port: Option<u16>,
+
+    /// Name the hub answers to besides localhost, iothub.localhost and its addresses; repeatable, the first one is
+    /// the HostName of printed connection strings
+    #[arg(
+        long,
+        global = true,
+        env = "IOTHUB_EMULATOR_HOST_NAME",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub host_name: Option<Vec<String>>,
+    /// Name of the hub and its event hub [default: first label of the first host name]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_HUB_NAME", value_name = "NAME")]
+    pub hub_name: Option<String>,
+    /// Partitions of the built-in event hub [default: 4]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_PARTITIONS", value_name = "COUNT")]
+    pub partitions: Option<u8>,
+
+    /// Folder of the root certificate, the server certificate and endpoints.json
+    /// [default: the platform's folder for state]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Seconds an MQTT connection outlives its token [default: 600]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_MQTT_EXPIRY_GRACE_SECS", value_name = "SECS")]
+    pub mqtt_expiry_grace_secs: Option<u32>,
+    /// Connections each listener serves at once; more wait [default: 20000]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_MAX_CONNECTIONS", value_name = "COUNT")]
+    pub max_connections: Option<usize>,
+
+    /// What is logged: error, warn, info, debug or trace, or per module such as info,mqtt=trace [default: info]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// How it is logged [default: human]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// Policies to add, or to replace by name; file only.
+    #[arg(skip)]
+    pub policy: Vec<PolicyOptions>,
+    /// Certificate authorities registered as verified; file only.
+    #[arg(skip)]
+    pub certificate_authority: Vec<CertificateAuthorityOptions>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// One line for people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `[[policy]]`: a shared access policy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PolicyOptions {
+    /// Its name; that of a built-in one replaces it.
+    pub name: String,
+    /// Any of RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect. A built-in policy keeps its own if absent.
+    pub permissions: Option<Vec<Permission>>,
+    /// Base64 of 16 to 64 bytes.
+    pub primary_key: String,
+    /// The same; the primary key if absent.
+    pub secondary_key: Option<String>,
+}
+
+/// The service's rights by name.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum Permission {
+    /// Act as a device or module.
+    DeviceConnect,
+    /// Read identities.
+    RegistryRead,
+    /// Change identities.
+    RegistryWrite,
+    /// Twins and everything else a back end does.
+    ServiceConnect,
+}
+
+/// `[[certificate-authority]]`: a CA whose devices may log in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CertificateAuthorityOptions {
+    /// The name it is registered under.
+    pub name: String,
+    /// PEM file, relative to the configuration file.
+    pub file: PathBuf,
+}

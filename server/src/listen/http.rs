@@ -1,0 +1,74 @@
+//! HTTP/1.1 on one connection, with upgrades; the router behind it belongs to the HTTP head.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use http_head::ConnectionPermit;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use net::{Io, PeerInfo};
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+/// Serves one connection to its end. Each request carries the peer, the drain token and the connection's slot as
+/// extensions. Once `drain` is cancelled the request at hand is answered and the connection closed.
+pub(super) async fn serve(
+    io: Io,
+    router: Router,
+    peer: PeerInfo,
+    slot: ConnectionPermit,
+    drain: CancellationToken,
+) {
+    let has_asked = Arc::new(CancellationToken::new());
+    let service = {
+        let (has_asked, drain) = (Arc::clone(&has_asked), drain.clone());
+        service_fn(move |mut request: Request<Incoming>| {
+            has_asked.cancel();
+            let extensions = request.extensions_mut();
+            extensions.insert(peer.clone());
+            extensions.insert(drain.clone());
+            extensions.insert(slot.clone());
+            router.clone().call(request)
+        })
+    };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_LIMIT)
+        .max_buf_size(READ_BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let mut patience = std::pin::pin!(tokio::time::sleep(FIRST_REQUEST_LIMIT));
+    let mut is_draining = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection broke");
+                }
+                return;
+            }
+            () = patience.as_mut(), if !has_asked.is_cancelled() => {
+                if !has_asked.is_cancelled() {
+                    tracing::debug!("no request came in time");
+                    return;
+                }
+            }
+            () = drain.cancelled(), if !is_draining => {
+                is_draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// Ours: from the handshake to the end of the first request's head.
+const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(15);
+/// From one request to the end of the next one's head; clients keep connections for 2 minutes. contract/rest.md 8.4.
+const IDLE_LIMIT: Duration = Duration::from_secs(150);
+/// Ours: a request's head, and what is read of a body at once.
+const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
