@@ -18,8 +18,9 @@ use net::{Carrier, PeerInfo};
 
 use crate::MqttHead;
 use crate::error::{Ending, RefusedConnect};
+use crate::login::Login;
 use crate::names::twin;
-use crate::session::{ExpectedVersion, Failure, Login, Notice, Question, Reply};
+use crate::session::{ExpectedVersion, Failure, Notice, Question, Reply};
 
 /// A client, online from the moment its CONNECT was accepted.
 pub(crate) struct Client<'a> {

@@ -131,6 +131,12 @@ pub(crate) enum RefusedConnect {
     Will,
 }
 
+/// A client's text, cut so that the log cannot be filled by one packet.
+pub(crate) fn shown(text: &str) -> String {
+    const SHOWN_CHARS: usize = 300;
+    text.chars().take(SHOWN_CHARS).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@
 //! - `names`: every literal of the wire, under the contract's sections.
 //! - `packet` and `wire`: what a packet is, and how bytes become one; the codec crate is named there only.
 //! - `username`, `topic`, `properties`, `subscriptions`: the texts inside packets.
+//! - `login`: what a CONNECT asks for.
 //! - `session`: the conversation as a state machine without I/O.
 //! - `client`: what the session asks, put to the core.
 //! - `connection`: drives both with a socket and wire time.
@@ -20,6 +21,7 @@
 mod client;
 mod connection;
 mod error;
+mod login;
 mod names;
 mod packet;
 mod properties;

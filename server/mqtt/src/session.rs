@@ -11,16 +11,13 @@ use hub::ids::IdentityId;
 use hub::telemetry::DeviceMessage;
 use hub::time::Timestamp;
 
-use crate::error::{Broken, Ending, RefusedConnect, TwinOutcome, twin_outcome};
+use crate::error::{Broken, Ending, RefusedConnect, TwinOutcome, shown, twin_outcome};
+use crate::login::{LONGEST_SILENCE, Login, login};
 use crate::packet::{ConnAck, Connect, Outgoing, Packet, Publish};
 use crate::properties;
 use crate::subscriptions::{Subscription, Subscriptions};
 use crate::topic::{RequestId, Topic};
-use crate::username::Username;
 use crate::wire::{Expecting, WireError};
-
-/// Longest silence the hub grants, whatever keep-alive the client asks for. `contract/mqtt.md 2.7`.
-const LONGEST_SILENCE: Duration = Duration::from_secs(1767);
 
 /// What the driver has to do next.
 #[derive(Debug)]
@@ -61,28 +58,6 @@ pub(crate) enum Notice {
 
 /// What has to be done, first things first.
 pub(crate) type Actions = Vec<Action>;
-
-/// A CONNECT that this head has nothing against. The core has the say now.
-pub(crate) struct Login {
-    pub(crate) identity: IdentityId,
-    /// The hub's name as the client wrote it.
-    pub(crate) host: String,
-    pub(crate) keep_session: bool,
-    pub(crate) model_id: Option<String>,
-    /// The SAS token; empty for a client certificate.
-    pub(crate) password: String,
-    pub(crate) product_info: Option<String>,
-    pub(crate) will: Option<DeviceMessage>,
-}
-
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login")
-            .field("identity", &self.identity)
-            .field("password", &"***")
-            .finish_non_exhaustive()
-    }
-}
 
 /// What ties the answer of a twin request to its request.
 #[derive(Debug, PartialEq, Eq)]
@@ -385,52 +360,6 @@ fn acknowledge(packet_id: Option<u16>) -> impl Iterator<Item = Action> {
 
 fn unknown_topic(text: &str) -> Broken {
     Broken::UnknownTopic(shown(text))
-}
-
-/// Cut, so that the log cannot be filled by one packet.
-fn shown(text: &str) -> String {
-    const SHOWN_CHARS: usize = 300;
-    text.chars().take(SHOWN_CHARS).collect()
-}
-
-/// What a CONNECT asks for, and how long its client may be silent; `contract/mqtt.md 2.2` to `2.4`, `2.7`, `2.8`.
-fn login(connect: Connect) -> Result<(Login, Duration), RefusedConnect> {
-    let username = Username::parse(&connect.username)?;
-    let identity = IdentityId::parse(username.device, username.module).map_err(RefusedConnect::Core)?;
-    if !username.is_client_id(&connect.client_id) {
-        let client_id = shown(&connect.client_id);
-        return Err(RefusedConnect::ClientId { client_id, expected: identity.to_string() });
-    }
-    let will = connect.will.map(|will| will_message(will, &identity)).transpose()?;
-    let login = Login {
-        host: username.host.to_owned(),
-        keep_session: !connect.clean_session,
-        model_id: username.model_id,
-        password: connect.password,
-        product_info: username.product_info,
-        will,
-        identity,
-    };
-    Ok((login, silence_limit(connect.keep_alive_secs)))
-}
-
-fn silence_limit(keep_alive_secs: u16) -> Duration {
-    match keep_alive_secs {
-        0 => LONGEST_SILENCE,
-        secs => (Duration::from_secs(secs.into()) * 3 / 2).min(LONGEST_SILENCE),
-    }
-}
-
-/// The core marks it as a Will when it publishes it.
-fn will_message(will: Publish, identity: &IdentityId) -> Result<DeviceMessage, RefusedConnect> {
-    let topic = std::str::from_utf8(&will.topic).ok().and_then(Topic::parse);
-    let Some(topic @ Topic::Telemetry { bag, .. }) = topic else { return Err(RefusedConnect::Will) };
-    if !topic.is_telemetry_of(identity) {
-        return Err(RefusedConnect::Will);
-    }
-    let mut properties = properties::decode(bag);
-    properties::stamp_flags(&mut properties, will.retain, false);
-    Ok(DeviceMessage { properties, body: will.payload })
 }
 
 #[cfg(test)]

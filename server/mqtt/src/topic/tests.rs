@@ -1,3 +1,5 @@
+//! What topics parse to, and that they come back the same.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Bytes good and bad against the limits and the bits of the standard.
+
 use proptest::prelude::*;
 
 use super::*;
