@@ -22,7 +22,7 @@ use axum::routing::{MethodFilter, on};
 use hub::Hub;
 
 use crate::error::{self, Failure};
-use crate::layers::{answer, same_site};
+use crate::layers::{answer, rest_of_body, same_site};
 use crate::names::admin as path;
 use crate::state::AdminState;
 
@@ -35,6 +35,7 @@ pub fn admin_router(state: AdminState) -> Router {
         .fallback(async || Failure(error::unknown_route()))
         .with_state(state)
         .layer(from_fn(same_site::check))
+        .layer(from_fn(rest_of_body::forget))
         .layer(from_fn_with_state(hub, answer::complete))
 }
 

@@ -3,13 +3,14 @@
 //! | layer | before the handler | after it |
 //! |---|---|---|
 //! | [`answer`] | tracking id, span | `x-ms-request-id`, the body of an error, its one log line |
+//! | [`rest_of_body`] | | reads out what of the body nobody read |
 //! | [`method_override`] | POST that means PATCH becomes PATCH | |
 //! | [`path`] | spelling of the literal segments, trailing slash | |
 //! | *routing* | 404 and 405 need neither version nor credentials | |
 //! | [`api_version`] | present and well-formed | |
 //! | [`authentication`] | `Authorization` becomes a grant | |
 //!
-//! The admin API has [`answer`] and [`same_site`] only. [`body`] is not a layer: a handler reads the body when it is admitted.
+//! The admin API has [`answer`], [`rest_of_body`] and [`same_site`] only. [`body`] is not a layer: a handler reads the body when it is admitted.
 
 pub(crate) mod answer;
 pub(crate) mod api_version;
@@ -17,4 +18,5 @@ pub(crate) mod authentication;
 pub(crate) mod body;
 pub(crate) mod method_override;
 pub(crate) mod path;
+pub(crate) mod rest_of_body;
 pub(crate) mod same_site;

@@ -36,7 +36,7 @@ use tower::Layer as _;
 
 pub use crate::admin::admin_router;
 use crate::error::Failure;
-use crate::layers::{answer, api_version, authentication, method_override, path};
+use crate::layers::{answer, api_version, authentication, method_override, path, rest_of_body};
 pub use crate::state::{AdminState, ConnectionPermit, HttpState, Listener, ListenerState, Readiness};
 
 /// Everything the HTTPS port answers: REST for services, WebSockets for devices (contract/rest.md 1).
@@ -53,7 +53,10 @@ pub fn hub_router(state: HttpState) -> Router {
     // What the router matches on has to be put right before it matches.
     let routed = map_request(path::canonicalize).layer(routes);
     let routed = map_request(method_override::apply).layer(routed);
-    Router::new().fallback_service(routed).layer(from_fn_with_state(state.hub, answer::complete))
+    Router::new()
+        .fallback_service(routed)
+        .layer(from_fn(rest_of_body::forget))
+        .layer(from_fn_with_state(state.hub, answer::complete))
 }
 
 async fn unknown_route() -> Failure {

@@ -20,7 +20,7 @@ use crate::names;
 /// Runs the request and completes its answer.
 pub(crate) async fn complete(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
     let tracking = hub.tracking_id();
-    let span = tracing::debug_span!(
+    let span = tracing::info_span!(
         "request", method = %request.method(), path = request.uri().path(), tracking_id = %tracking
     );
     let begun = Instant::now();
