@@ -22,22 +22,17 @@ async function tellStory({ app, identity, protocol, credential }) {
   assert.deepEqual(versions, ['1', '1'], 'a new twin has version 1 of both its sections');
 
   // The handler is given the current document at once; the change below is the second call.
-  await app.printed('new desired properties received:');
-  assert.deepEqual(JSON.parse((await app.printed(/^\{.*\}$/m))[0]), { $version: 1 });
+  assert.deepEqual(await desiredReceived(app), { $version: 1 });
   await app.printed('twin state reported');
 
   const reported = (await hub.moduleTwin(identity)).properties.reported;
   assert.equal(reported.$version, 2);
   assert.equal(reported.firmwareVersion, '1.2.1');
-  assert.deepEqual(reported.weather.temperature, 72);
+  assert.equal(reported.weather.temperature, 72);
   assert.equal((await hub.module(identity)).connectionState, 'Connected');
 
   await hub.changeDesired(identity, { telemetryInterval: 5, weather: { unit: 'F' } });
-  await app.printed('new desired properties received:');
-  assert.deepEqual(
-    JSON.parse((await app.printed(/^\{.*\}$/m))[0]),
-    { telemetryInterval: 5, weather: { unit: 'F' }, $version: 2 },
-  );
+  assert.deepEqual(await desiredReceived(app), { telemetryInterval: 5, weather: { unit: 'F' }, $version: 2 });
 
   const { code, output } = await app.interrupt();
   assert.equal(code, 0, output);
@@ -48,6 +43,12 @@ async function tellStory({ app, identity, protocol, credential }) {
     pick(connects[0], ['identity', 'credential', 'protocol', 'outcome']),
     { identity: hub.commonName(identity), credential, protocol, outcome: 'succeeded' },
   );
+}
+
+async function desiredReceived(app) {
+  await app.printed('new desired properties received:');
+  const [, json] = await app.printed(/^(\{.*\})\n/m);
+  return JSON.parse(json);
 }
 
 function pick(object, names) {
