@@ -69,8 +69,15 @@ impl Endpoint {
             Error::configuration(format!("{:?} is not a host name", self.host)).with_source(error)
         })?;
         TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await.map_err(|error| {
-            self.failed("TLS failed; a hub with its own root certificate needs that to be trusted (IOTHUB_CA_FILE in the tutorial's apps)")
-                .with_source(error)
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            let hint = match inner {
+                Some(rustls::Error::InvalidCertificate(_)) => {
+                    "its certificate is not trusted; the root certificate of an emulator has to be given \
+                     (IOTHUB_CA_FILE for the tutorial's apps)"
+                }
+                _ => "TLS failed; is this the right port?",
+            };
+            self.failed(hint).with_source(error)
         })
     }
 

@@ -18,6 +18,7 @@ pub mod device;
 mod error;
 mod identity_id;
 mod mqtt;
+mod refusal;
 mod sas;
 pub mod service;
 mod time;

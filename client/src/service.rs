@@ -3,7 +3,6 @@
 
 mod http;
 mod identity;
-mod refusal;
 mod twin;
 
 use std::time::Duration;

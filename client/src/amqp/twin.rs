@@ -10,7 +10,6 @@ use fe2o3_amqp::types::messaging::Body;
 use fe2o3_amqp::types::primitives::Value;
 use fe2o3_amqp::{Receiver, Sender};
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tokio::sync::{Mutex as AsyncMutex, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -18,8 +17,9 @@ use super::connection::{AmqpConnection, LinkTerms, say};
 use super::failure::HubSaid as _;
 use super::message::{self, Incoming, TwinRequest};
 use crate::device::DesiredFanOut;
-use crate::error::{Error, ErrorKind, HubError};
+use crate::error::{Error, ErrorKind};
 use crate::identity_id::IdentityId;
+use crate::refusal;
 
 /// Requests not yet answered; one more is refused.
 const MAX_UNANSWERED: usize = 256;
@@ -33,17 +33,6 @@ pub(super) struct TwinLink {
 }
 
 type Unanswered = Mutex<HashMap<String, oneshot::Sender<Incoming>>>;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Refusal {
-    #[serde(default)]
-    error_code: Option<u32>,
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    tracking_id: Option<String>,
-}
 
 impl TwinLink {
     /// Attaches the sender first, then the receiver, as the Node SDK does (contract/amqp.md section 6).
@@ -100,7 +89,7 @@ impl TwinLink {
         if (200..300).contains(&status) {
             return Ok((body, version));
         }
-        Err(Error::refused(doing, refusal(u16::try_from(status).unwrap_or_default(), &body)))
+        Err(Error::refused(doing, refusal::of_twin(u16::try_from(status).unwrap_or_default(), &body)))
     }
 
     fn expect(&self, id: &str, doing: &str) -> Result<oneshot::Receiver<Incoming>, Error> {
@@ -145,14 +134,4 @@ async fn read(
             let _ = waiting.send(message);
         }
     }
-}
-
-fn refusal(status: u16, body: &[u8]) -> HubError {
-    let mut hub = HubError { status, ..HubError::default() };
-    if let Ok(refusal) = serde_json::from_slice::<Refusal>(body) {
-        hub.number = refusal.error_code;
-        hub.text = refusal.message;
-        hub.tracking_id = refusal.tracking_id;
-    }
-    hub
 }

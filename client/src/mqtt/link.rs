@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use rumqttc::mqttbytes::v4::{Codec, Connect, ConnectReturnCode, Packet};
-use serde::Deserialize;
 use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 use tokio_util::codec::Framed;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,6 +15,7 @@ use super::topic::{self, TwinRequest};
 use crate::device::{DesiredFanOut, LinkSettings, TelemetryMessage};
 use crate::error::{Error, ErrorKind, HubError};
 use crate::identity_id::IdentityId;
+use crate::refusal;
 
 /// Largest packet either way, in bytes: a message of 256 KiB with its topic of up to 64 KiB (contract/mqtt.md 5.3).
 const MAX_PACKET_BYTES: usize = (256 + 64) * 1024 + 16;
@@ -32,16 +32,6 @@ pub(crate) struct MqttLink {
     twin_responses: OnceCell<()>,
     desired_changes: OnceCell<()>,
     _driver: AbortOnDropHandle<()>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TwinRefusal {
-    error_code: u32,
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    tracking_id: Option<String>,
 }
 
 impl MqttLink {
@@ -118,7 +108,7 @@ impl MqttLink {
         if (200..300).contains(&answer.status) {
             return Ok(answer);
         }
-        Err(Error::refused(doing, refusal(answer.status, &answer.body)))
+        Err(Error::refused(doing, refusal::of_twin(answer.status, &answer.body)))
     }
 
     async fn ask<T>(
@@ -166,7 +156,8 @@ async fn sign_in(wire: &mut Wire, settings: &LinkSettings) -> Result<(), Error> 
             | ConnectReturnCode::BadUserNamePassword
             | ConnectReturnCode::NotAuthorized => Err(refused(settings)),
         },
-        other => Err(Error::protocol(format!("the hub answered CONNECT with {other:?}"))),
+        other => Err(Error::protocol("what answers there does not speak MQTT: is this the right port?")
+            .with_source(format!("{other:?} in place of CONNACK"))),
     }
 }
 
@@ -180,16 +171,6 @@ fn refused(settings: &LinkSettings) -> Error {
     };
     let hub = HubError { status: 401, ..HubError::default() };
     Error::refused(&format!("connect as \"{}\" ({hint})", settings.identity), hub)
-}
-
-fn refusal(status: u16, body: &[u8]) -> HubError {
-    let mut hub = HubError { status, ..HubError::default() };
-    if let Ok(refusal) = serde_json::from_slice::<TwinRefusal>(body) {
-        hub.number = Some(refusal.error_code);
-        hub.text = refusal.message;
-        hub.tracking_id = refusal.tracking_id;
-    }
-    hub
 }
 
 fn gone() -> Error {

@@ -16,9 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::identity::IfMatch;
-use super::refusal;
 use crate::connection_string::{ServiceConnectionString, ServiceCredential};
 use crate::error::{Error, ErrorKind};
+use crate::refusal;
 use crate::sas::{SasSigner, SasToken};
 use crate::tls::{TrustedRoots, client_config};
 
@@ -105,7 +105,7 @@ impl HttpClient {
         if status.is_success() {
             return Ok(body);
         }
-        Err(Error::refused(&doing, refusal::read(status.as_u16(), name.as_deref(), &body)))
+        Err(Error::refused(&doing, refusal::of_request(status.as_u16(), name.as_deref(), &body)))
     }
 
     async fn exchange(&self, request: Request) -> Result<(StatusCode, Option<String>, Bytes), Error> {
