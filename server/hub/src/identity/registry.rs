@@ -86,7 +86,7 @@ impl Hub {
                 record.status_updated = Some(at);
             }
             record.status_reason = status_reason;
-            record.iot_edge = spec.iot_edge.unwrap_or(record.iot_edge);
+            record.iot_edge = spec.iot_edge.unwrap_or(false);
             record.etag = self.next_etag(record.etag);
             if record.authentication != authentication {
                 record.authentication = authentication;
