@@ -22,6 +22,8 @@ mod link;
 pub(crate) mod message;
 mod output;
 mod session;
+#[cfg(test)]
+mod tests;
 pub(crate) mod value;
 
 use frame::{Attach, Frame, FrameBody, next_frame};

@@ -1,0 +1,27 @@
+//! The AMQP head against clients: fe2o3-amqp's own, and one that shows and forges every frame.
+
+#![expect(clippy::indexing_slicing, reason = "a test that indexes wrongly fails, which is what it is for")]
+
+mod abuse;
+mod cbs;
+mod device;
+mod interop;
+mod raw;
+mod sessions;
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amqp::AmqpOptions;
+use hub::time::{ManualClock, Timestamp};
+
+use crate::world::World;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A hub whose time stands still until it is moved.
+fn world() -> (World, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_unix_secs(1_767_225_600)));
+    (World::new(Arc::clone(&clock) as _, AmqpOptions::default()), clock)
+}
