@@ -9,7 +9,7 @@ use net::{Carrier, Io};
 use tokio::net::TcpListener;
 
 #[path = "../tests/head/world.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, clippy::unwrap_used, reason = "it belongs to the tests, which use more of it")]
 mod world;
 
 #[tokio::main]

@@ -4,6 +4,8 @@
 //! case, ids encoded or raw. A raw id may hold `?`, `#` or `%`, so this is no URL parser: segments are split at
 //! slashes and nothing else, and only `%XX` is decoded.
 
+#![warn(clippy::indexing_slicing)]
+
 use std::fmt;
 
 use hub::ids::IdentityId;
@@ -266,9 +268,10 @@ mod tests {
         fn a_written_address_is_read_back(
             device in "[A-Za-z0-9\\-:.+%_#*?!(),=@;$']{1,40}",
             module in proptest::option::of("[A-Za-z0-9\\-:.+%_#*?!(),=@;$']{1,40}"),
-            kind in 0usize..4,
+            node in proptest::sample::select(vec![
+                IdentityNode::DeviceBound, IdentityNode::Events, IdentityNode::Methods, IdentityNode::Twin,
+            ]),
         ) {
-            let node = [IdentityNode::DeviceBound, IdentityNode::Events, IdentityNode::Methods, IdentityNode::Twin][kind];
             let written = identity(&device, module.as_deref(), node);
             let Some(Node::Identity(address, read)) = Node::parse(&written.to_string()) else {
                 return Err(TestCaseError::fail("not understood"));

@@ -7,6 +7,7 @@
 //! - [`frame`], [`output`]: frames in and out.
 //! - [`message`]: the sections of a message.
 //! - [`link`], [`session`]: credit, windows, deliveries.
+//! - [`events`]: what the engine and those above it tell each other.
 //! - [`Engine`], here: protocol headers, SASL, open to close, and whose link an event belongs to.
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use bytes::{Bytes, BytesMut};
 use crate::names::{CONTAINER_ID, SASL_MECHANISMS, conditions};
 
 pub(crate) mod encode;
+mod events;
 pub(crate) mod frame;
 mod link;
 pub(crate) mod message;
@@ -26,6 +28,7 @@ mod session;
 mod tests;
 pub(crate) mod value;
 
+pub(crate) use events::{AttachRequest, Condition, Delivery, Event, LinkId, Outcome, SaslRequest};
 use frame::{Attach, Frame, FrameBody, next_frame};
 use link::Link;
 use output::Output;
@@ -47,94 +50,6 @@ const COLLECTED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const AMQP_HEADER: [u8; 8] = *b"AMQP\x00\x01\x00\x00";
 const SASL_HEADER: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
-
-/// A link of this connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct LinkId {
-    pub(crate) channel: u16,
-    pub(crate) handle: u32,
-}
-
-/// Why something is refused or ended: the condition, a sentence, and the id to find it in the log by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Condition {
-    pub(crate) name: &'static str,
-    pub(crate) description: String,
-    pub(crate) tracking_id: Option<(&'static str, String)>,
-}
-
-impl Condition {
-    pub(crate) fn new(name: &'static str, description: impl Into<String>) -> Self {
-        Self { name, description: description.into(), tracking_id: None }
-    }
-}
-
-/// How a delivery ends.
-#[derive(Debug)]
-pub(crate) enum Outcome<'a> {
-    Accepted,
-    Rejected(&'a Condition),
-}
-
-/// A whole message from a client.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    handle: u32,
-    id: u32,
-    /// The message-format, which tells batches from single messages.
-    pub(crate) format: u32,
-    /// Settled by the sender: nobody waits for the outcome.
-    pub(crate) settled: bool,
-    /// `None` when it was larger than the link takes.
-    pub(crate) payload: Option<Bytes>,
-}
-
-/// What a client's SASL layer presents.
-#[derive(Debug)]
-pub(crate) struct SaslRequest {
-    pub(crate) mechanism: String,
-    pub(crate) response: Vec<u8>,
-    pub(crate) hostname: Option<String>,
-}
-
-/// A client asks for a link; answered by [`Engine::accept`] or [`Engine::refuse`] before the next event is taken.
-#[derive(Debug)]
-pub(crate) struct AttachRequest {
-    pub(crate) link: LinkId,
-    pub(crate) address: Option<String>,
-    attach: Box<Attach>,
-}
-
-impl AttachRequest {
-    /// Whether the client is to receive on this link.
-    pub(crate) fn client_receives(&self) -> bool {
-        self.attach.client_receives
-    }
-
-    /// A link property that is text.
-    pub(crate) fn property(&self, name: &str) -> Option<String> {
-        self.attach.property(name)
-    }
-}
-
-/// What a connection does that somebody above the protocol must know.
-#[derive(Debug)]
-pub(crate) enum Event {
-    Attach(AttachRequest),
-    /// The client closed the connection, and was answered.
-    Closed,
-    Delivery(LinkId, Delivery),
-    /// The peer broke the protocol, and was told. The text is for the log.
-    Failed(String),
-    /// A link is gone: detached by the client, or by us for what it did.
-    LinkClosed(LinkId),
-    /// The connection is open; the host name the client gave the hub.
-    Opened(Option<String>),
-    /// Answered by [`Engine::sasl_outcome`].
-    Sasl(SaslRequest),
-    /// A session is gone with its links: ended by the client, or by us for what it did.
-    SessionClosed(u16),
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

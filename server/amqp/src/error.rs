@@ -1,5 +1,7 @@
 //! What a refusal of the core looks like on this wire (contract/amqp.md 5).
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use hub::device_session::DisconnectReason;
 use hub::error::{ErrorCode, HubError};
 use hub::ids::TrackingId;

@@ -1,6 +1,8 @@
 //! What a SASL layer presents (contract/amqp.md 1.1): usually nothing, because the token follows by CBS; with
 //! PLAIN a user and a SAS token.
 
+#![warn(clippy::indexing_slicing)]
+
 use std::fmt;
 
 use hub::ids::IdentityId;

@@ -3,6 +3,8 @@
 //! A frame's length is judged before a byte is reserved for it. Performatives are decoded by the crate's types;
 //! an attach is read field by field, because its source and target are echoed exactly as they came.
 
+#![warn(clippy::indexing_slicing)]
+
 use bytes::{Buf, Bytes, BytesMut};
 use fe2o3_amqp_types::performatives::{Begin, Close, Detach, Disposition, End, Flow, Open, Transfer};
 use fe2o3_amqp_types::primitives::Value;

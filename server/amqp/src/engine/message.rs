@@ -3,6 +3,8 @@
 //! Reading slices the received bytes; bodies are not copied. The message-id is kept as it was encoded, because a
 //! reply must echo it with its type (contract/amqp.md 2 and 4.5).
 
+#![warn(clippy::indexing_slicing)]
+
 use bytes::{Bytes, BytesMut};
 use fe2o3_amqp_types::primitives::Value;
 use uuid::Uuid;

@@ -336,7 +336,7 @@ mod tests {
             (0x11, 8, written(|o| o.begin(0))),
             (0x12, 14, written(|o| o.attach(0, &attach(), true, 1))),
             (0x13, 11, written(|o| o.flow(0, session, None))),
-            (0x14, 11, written(|o| drop(o.transfer(0, head, b"")))),
+            (0x14, 11, written(|o| assert_eq!(o.transfer(0, head, b""), 0))),
             (0x15, 6, written(|o| o.disposition(0, false, 1, 1, &Outcome::Accepted))),
             (0x16, 3, written(|o| o.detach(0, 0, true, None))),
             (0x17, 1, written(|o| o.end(0, Some(&error)))),

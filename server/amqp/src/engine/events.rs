@@ -1,0 +1,93 @@
+//! What the engine and those above it tell each other.
+
+use bytes::Bytes;
+
+use super::frame::Attach;
+
+/// A link of this connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LinkId {
+    pub(crate) channel: u16,
+    pub(crate) handle: u32,
+}
+
+/// Why something is refused or ended: the condition, a sentence, and the id to find it in the log by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub(crate) name: &'static str,
+    pub(crate) description: String,
+    pub(crate) tracking_id: Option<(&'static str, String)>,
+}
+
+impl Condition {
+    pub(crate) fn new(name: &'static str, description: impl Into<String>) -> Self {
+        Self { name, description: description.into(), tracking_id: None }
+    }
+}
+
+/// How a delivery ends.
+#[derive(Debug)]
+pub(crate) enum Outcome<'a> {
+    Accepted,
+    Rejected(&'a Condition),
+}
+
+/// A whole message from a client.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(super) handle: u32,
+    pub(super) id: u32,
+    /// The message-format, which tells batches from single messages.
+    pub(crate) format: u32,
+    /// Settled by the sender: nobody waits for the outcome.
+    pub(crate) settled: bool,
+    /// `None` when it was larger than the link takes.
+    pub(crate) payload: Option<Bytes>,
+}
+
+/// What a client's SASL layer presents.
+#[derive(Debug)]
+pub(crate) struct SaslRequest {
+    pub(crate) mechanism: String,
+    pub(crate) response: Vec<u8>,
+    pub(crate) hostname: Option<String>,
+}
+
+/// A client asks for a link; answered by [`Engine::accept`] or [`Engine::refuse`] before the next event is taken.
+#[derive(Debug)]
+pub(crate) struct AttachRequest {
+    pub(crate) link: LinkId,
+    pub(crate) address: Option<String>,
+    pub(super) attach: Box<Attach>,
+}
+
+impl AttachRequest {
+    /// Whether the client is to receive on this link.
+    pub(crate) fn client_receives(&self) -> bool {
+        self.attach.client_receives
+    }
+
+    /// A link property that is text.
+    pub(crate) fn property(&self, name: &str) -> Option<String> {
+        self.attach.property(name)
+    }
+}
+
+/// What a connection does that somebody above the protocol must know.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Attach(AttachRequest),
+    /// The client closed the connection, and was answered.
+    Closed,
+    Delivery(LinkId, Delivery),
+    /// The peer broke the protocol, and was told. The text is for the log.
+    Failed(String),
+    /// A link is gone: detached by the client, or by us for what it did.
+    LinkClosed(LinkId),
+    /// The connection is open; the host name the client gave the hub.
+    Opened(Option<String>),
+    /// Answered by [`Engine::sasl_outcome`].
+    Sasl(SaslRequest),
+    /// A session is gone with its links: ended by the client, or by us for what it did.
+    SessionClosed(u16),
+}
