@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amqp::AmqpHead;
+use amqp::{AmqpHead, AmqpOptions};
 use auth::{Authenticator, CertificateAuthorities};
 use http_head::{AdminState, HttpState, ListenerState, Readiness};
 use hub::entropy::Entropy;
@@ -21,7 +21,7 @@ use crate::certificates::{CertificateError, RootAuthority};
 use crate::config::Config;
 use crate::endpoints::Endpoints;
 use crate::listen::bind::{BindErrors, Bound, Plan, bind_all};
-use crate::listen::{Lifecycle, Listener, Service};
+use crate::listen::{AcceptLimits, Lifecycle, Listener, Service};
 use crate::state_folder::{StateFolder, StateFolderError};
 use crate::tls::{TlsError, server_config};
 use crate::{drain, ticker};
@@ -74,17 +74,50 @@ pub enum StartError {
     Tls(#[from] TlsError),
 }
 
+/// What no user configures, but a test may: where hub time comes from, and how long clients may take.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Hub time.
+    pub clock: Arc<dyn Clock>,
+    /// Before a head knows the connection.
+    pub accept: AcceptLimits,
+    /// From a connection to its CONNECT.
+    pub mqtt_connect_timeout: Duration,
+    /// From a connection to its open, and to its credential.
+    pub amqp: AmqpOptions,
+}
+
+impl Default for Surroundings {
+    /// The machine's clock, and the limits of each head.
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            accept: AcceptLimits::default(),
+            mqtt_connect_timeout: MqttOptions::default().connect_timeout,
+            amqp: AmqpOptions::default(),
+        }
+    }
+}
+
 impl App {
     /// Starts everything; when this returns, every listener accepts.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_in(config, Surroundings::default()).await
+    }
+
+    /// The same in other surroundings.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start_in(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
+        let Surroundings { clock, accept, mqtt_connect_timeout, amqp: amqp_options } = surroundings;
         let state = StateFolder::open(&config.state_dir)?;
         let bound = bind_all(&plans(config))?;
         let endpoints = endpoints(config, &bound);
 
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let root = RootAuthority::load_or_make(&state, clock.now())?;
         if root.is_new {
             tracing::info!(folder = %state.path().display(), "made a root certificate; clients have to trust it");
@@ -108,13 +141,13 @@ impl App {
         let mqtt: Arc<dyn StreamHead> = Arc::new(MqttHead::new(
             Arc::clone(&hub),
             Arc::clone(&authenticator),
-            MqttOptions { token_expiry_grace: config.mqtt_expiry_grace(), ..MqttOptions::default() },
+            MqttOptions {
+                token_expiry_grace: config.mqtt_expiry_grace(),
+                connect_timeout: mqtt_connect_timeout,
+            },
         ));
-        let amqp: Arc<dyn StreamHead> = Arc::new(AmqpHead::new(
-            Arc::clone(&hub),
-            Arc::clone(&authenticator),
-            amqp::AmqpOptions::default(),
-        ));
+        let amqp: Arc<dyn StreamHead> =
+            Arc::new(AmqpHead::new(Arc::clone(&hub), Arc::clone(&authenticator), amqp_options));
         let upgraded = TaskTracker::new();
         let hub_router = http_head::hub_router(HttpState {
             hub: Arc::clone(&hub),
@@ -146,7 +179,8 @@ impl App {
                 AMQP => (None, Service::Stream(Arc::clone(&amqp))),
                 _ => (None, Service::Http(admin_router.clone())),
             };
-            let listener = Listener::new(name, tls, service, *config.max_connections, lifecycle.clone());
+            let listener =
+                Listener::new(name, tls, service, *config.max_connections, accept, lifecycle.clone());
             for socket in sockets {
                 listener.serve(socket);
             }

@@ -4,7 +4,7 @@
 mod options;
 mod setting;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use hub::access::{
 use hub::ids::HubName;
 use hub::limits;
 
-pub use options::{CertificateAuthorityOptions, LogFormat, Options, Permission, PolicyOptions};
+pub use options::{Bind, CertificateAuthorityOptions, LogFormat, Options, Permission, PolicyOptions};
 use setting::Picker;
 pub use setting::{Origin, Setting};
 
@@ -57,15 +57,6 @@ pub struct Config {
     pub policies: Setting<Vec<SharedAccessPolicy>>,
     /// Certificate authorities to register as verified: name and PEM file.
     pub certificate_authorities: Setting<Vec<(String, PathBuf)>>,
-}
-
-/// Where a listener listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bind {
-    /// One address, all of them for `0.0.0.0` or `::`.
-    Address(IpAddr),
-    /// 127.0.0.1, and ::1 where there is IPv6.
-    Loopback,
 }
 
 /// Why a configuration cannot be used.
@@ -112,17 +103,11 @@ impl Config {
         let path = given.config.clone();
         let file = path.as_deref().map(read).transpose()?.unwrap_or_default();
         let from = Picker { file: path.as_deref(), is_from_environment };
-        let address = |option: Option<IpAddr>| option.map(Bind::Address);
 
-        let bind = from.pick("bind", address(given.bind), address(file.bind), Bind::Loopback);
+        let bind = from.pick("bind", given.bind, file.bind, Bind::Loopback);
         let private = Setting { value: bind.private(), origin: Origin::Derived("bind") };
-        let admin_bind =
-            from.pick_or("admin-bind", address(given.admin_bind), address(file.admin_bind), || {
-                private.clone()
-            });
-        let amqp_bind = from.pick_or("amqp-bind", address(given.amqp_bind), address(file.amqp_bind), || {
-            Setting { value: admin_bind.value, origin: Origin::Derived("admin-bind") }
-        });
+        let admin_bind = from.pick_or("admin-bind", given.admin_bind, file.admin_bind, || private.clone());
+        let amqp_bind = from.pick_or("amqp-bind", given.amqp_bind, file.amqp_bind, || private.clone());
 
         let host_names = from.pick("host-name", given.host_name, file.host_name, Vec::new());
         if let Some(name) = host_names.iter().find(|name| !is_host_name(name)) {
@@ -286,33 +271,6 @@ impl Config {
     }
 }
 
-impl Bind {
-    /// The addresses, the ones that must work first; what comes after may be missing on this machine.
-    pub fn addresses(self) -> (IpAddr, Option<IpAddr>) {
-        match self {
-            Self::Address(address) => (address, None),
-            Self::Loopback => (Ipv4Addr::LOCALHOST.into(), Some(Ipv6Addr::LOCALHOST.into())),
-        }
-    }
-
-    /// Where listeners without TLS go unless told otherwise: never beyond the loopback.
-    fn private(self) -> Self {
-        match self {
-            Self::Address(address) if address.is_loopback() => self,
-            Self::Address(_) | Self::Loopback => Self::Loopback,
-        }
-    }
-}
-
-impl std::fmt::Display for Bind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Address(address) => address.fmt(f),
-            Self::Loopback => f.write_str("loopback"),
-        }
-    }
-}
-
 fn read(path: &Path) -> Result<Options, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
@@ -430,3 +388,6 @@ const MQTT_EXPIRY_GRACE_SECS_DEFAULT: u32 = 600;
 const MAX_CONNECTIONS_DEFAULT: usize = 20_000;
 /// Ours: more than one address can be reached from.
 const MAX_CONNECTIONS_LIMIT: usize = 1_000_000;
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,22 @@ pub enum Service {
     Stream(Arc<dyn StreamHead>),
 }
 
+/// How long a client may take before a head watches it.
+#[derive(Clone, Copy, Debug)]
+pub struct AcceptLimits {
+    /// From the connection to the end of the TLS handshake.
+    pub handshake: Duration,
+    /// From there to the end of the first request's head, where requests are served.
+    pub first_request: Duration,
+}
+
+impl Default for AcceptLimits {
+    /// Ours: slow boards on slow networks take seconds.
+    fn default() -> Self {
+        Self { handshake: Duration::from_secs(15), first_request: Duration::from_secs(15) }
+    }
+}
+
 /// One listener, all its sockets.
 #[derive(Clone, Debug)]
 pub struct Listener {
@@ -61,6 +77,7 @@ pub struct Listener {
     tls: Option<Arc<ServerConfig>>,
     service: Service,
     slots: Arc<Semaphore>,
+    limits: AcceptLimits,
     lifecycle: Lifecycle,
 }
 
@@ -71,9 +88,10 @@ impl Listener {
         tls: Option<Arc<ServerConfig>>,
         service: Service,
         max_connections: usize,
+        limits: AcceptLimits,
         lifecycle: Lifecycle,
     ) -> Self {
-        Self { name, tls, service, slots: Arc::new(Semaphore::new(max_connections)), lifecycle }
+        Self { name, tls, service, slots: Arc::new(Semaphore::new(max_connections)), limits, lifecycle }
     }
 
     /// Starts accepting on `socket`.
@@ -145,7 +163,10 @@ impl Listener {
         let peer = PeerInfo { connection: conn, address: peer, carrier, certificates };
         let drain = self.lifecycle.drain.clone();
         match self.service {
-            Service::Http(router) => http::serve(io, router, peer, ConnectionPermit::new(slot), drain).await,
+            Service::Http(router) => {
+                http::serve(io, router, peer, ConnectionPermit::new(slot), self.limits.first_request, drain)
+                    .await
+            }
             Service::Stream(head) => {
                 head.serve(io, peer, drain).await;
                 drop(slot);
@@ -158,7 +179,7 @@ impl Listener {
     async fn secure(&self, stream: TcpStream) -> Option<(Io, Carrier, Option<Arc<PeerCertificates>>)> {
         let Some(config) = &self.tls else { return Some((Io::new(stream), Carrier::Tcp, None)) };
         let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
-        let stream = match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
+        let stream = match tokio::time::timeout(self.limits.handshake, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 log_failed_handshake(&error);
@@ -191,7 +212,5 @@ fn log_failed_handshake(error: &std::io::Error) {
     }
 }
 
-/// Ours: slow boards on slow networks take seconds.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 /// Ours: how long to leave a socket alone that cannot accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -44,3 +44,6 @@ pub fn server_config(server: &IssuedCertificate, alpn: &[&[u8]]) -> Result<Arc<S
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! What can be set, in the one spelling that flags, `IOTHUB_EMULATOR_*` variables and the TOML file share.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -16,15 +18,15 @@ pub struct Options {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// Address to listen on [default: 127.0.0.1 and, where there is IPv6, ::1]
+    /// Address to listen on; `loopback` is 127.0.0.1 and, where there is IPv6, ::1 [default: loopback]
     #[arg(long, global = true, env = "IOTHUB_EMULATOR_BIND", value_name = "ADDR")]
-    pub bind: Option<IpAddr>,
+    pub bind: Option<Bind>,
     /// Address of the admin listener [default: --bind if that is a loopback address, else loopback]
     #[arg(long, global = true, env = "IOTHUB_EMULATOR_ADMIN_BIND", value_name = "ADDR")]
-    pub admin_bind: Option<IpAddr>,
-    /// Address of the plain AMQP listener [default: as --admin-bind]
+    pub admin_bind: Option<Bind>,
+    /// Address of the plain AMQP listener [default: --bind if that is a loopback address, else loopback]
     #[arg(long, global = true, env = "IOTHUB_EMULATOR_AMQP_BIND", value_name = "ADDR")]
-    pub amqp_bind: Option<IpAddr>,
+    pub amqp_bind: Option<Bind>,
 
     /// HTTPS: REST, and MQTT and AMQP over WebSocket; 0 picks a free port [default: 443]
     #[arg(long, global = true, env = "IOTHUB_EMULATOR_HTTPS_PORT", value_name = "PORT")]
@@ -85,6 +87,66 @@ pub struct Options {
     #[arg(skip)]
     pub certificate_authority: Vec<CertificateAuthorityOptions>,
 }
+
+/// Where a listener listens.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub enum Bind {
+    /// One address, all of them for `0.0.0.0` or `::`.
+    Address(IpAddr),
+    /// 127.0.0.1, and ::1 where there is IPv6.
+    Loopback,
+}
+
+impl Bind {
+    /// The address that must work, and one that may be missing on this machine.
+    pub fn addresses(self) -> (IpAddr, Option<IpAddr>) {
+        match self {
+            Self::Address(address) => (address, None),
+            Self::Loopback => (Ipv4Addr::LOCALHOST.into(), Some(Ipv6Addr::LOCALHOST.into())),
+        }
+    }
+
+    /// Where listeners without TLS go unless told otherwise: never beyond the loopback.
+    pub(super) fn private(self) -> Self {
+        match self {
+            Self::Address(address) if address.is_loopback() => self,
+            Self::Address(_) | Self::Loopback => Self::Loopback,
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Loopback => f.write_str(LOOPBACK),
+        }
+    }
+}
+
+impl FromStr for Bind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == LOOPBACK {
+            return Ok(Self::Loopback);
+        }
+        text.parse()
+            .map(Self::Address)
+            .map_err(|_| format!("'{text}' is neither an IP address nor '{LOOPBACK}'"))
+    }
+}
+
+impl TryFrom<String> for Bind {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+const LOOPBACK: &str = "loopback";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]

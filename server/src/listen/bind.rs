@@ -51,14 +51,14 @@ pub fn bind_all(plans: &[Plan]) -> Result<Vec<Bound>, BindErrors> {
     for plan in plans {
         match bind(plan) {
             Ok(sockets) => bound.push(Bound { name: plan.name, sockets }),
-            Err(error) => errors.push(error),
+            Err(error) => errors.push(*error),
         }
     }
     if errors.is_empty() { Ok(bound) } else { Err(BindErrors(errors)) }
 }
 
-fn bind(plan: &Plan) -> Result<Vec<TcpListener>, BindError> {
-    let failed = |address: SocketAddr| move |error| BindError { plan: *plan, address, error };
+fn bind(plan: &Plan) -> Result<Vec<TcpListener>, Box<BindError>> {
+    let failed = |address: SocketAddr| move |error| Box::new(BindError { plan: *plan, address, error });
     let (first, second) = plan.bind.addresses();
     let address = SocketAddr::new(first, plan.port);
     let socket = listen(address).map_err(failed(address))?;

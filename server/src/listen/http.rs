@@ -14,13 +14,15 @@ use net::{Io, PeerInfo};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-/// Serves one connection to its end. Each request carries the peer, the drain token and the connection's slot as
-/// extensions. Once `drain` is cancelled the request at hand is answered and the connection closed.
+/// Serves one connection to its end; `first_request` is how long its first request may take to arrive. Each request
+/// carries the peer, the drain token and the connection's slot as extensions. Once `drain` is cancelled the request
+/// at hand is answered and the connection closed.
 pub(super) async fn serve(
     io: Io,
     router: Router,
     peer: PeerInfo,
     slot: ConnectionPermit,
+    first_request: Duration,
     drain: CancellationToken,
 ) {
     let has_asked = Arc::new(CancellationToken::new());
@@ -42,7 +44,7 @@ pub(super) async fn serve(
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let mut patience = std::pin::pin!(tokio::time::sleep(FIRST_REQUEST_LIMIT));
+    let mut patience = std::pin::pin!(tokio::time::sleep(first_request));
     let mut is_draining = false;
     loop {
         tokio::select! {
@@ -66,8 +68,6 @@ pub(super) async fn serve(
     }
 }
 
-/// Ours: from the handshake to the end of the first request's head.
-const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(15);
 /// From one request to the end of the next one's head; clients keep connections for 2 minutes. contract/rest.md 8.4.
 const IDLE_LIMIT: Duration = Duration::from_secs(150);
 /// Ours: a request's head, and what is read of a body at once.
