@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
@@ -112,7 +113,7 @@ impl Endpoint {
                 Ok(Message::Text(_)) => {
                     Some(Err(io::Error::new(io::ErrorKind::InvalidData, "text in a binary WebSocket")))
                 }
-                Err(error) => Some(Err(io::Error::other(error))),
+                Err(error) => closed_or_broken(error).map(Err),
             })
         }));
         Ok(ByteStream(Box::pin(tokio::io::join(reader, writer))))
@@ -120,6 +121,17 @@ impl Endpoint {
 
     fn failed(&self, hint: &str) -> Error {
         Error::new(ErrorKind::Connection, format!("could not connect to {}:{}: {hint}", self.host, self.port))
+    }
+}
+
+/// A hub that just closes the socket ends the stream as it would without a WebSocket around it.
+fn closed_or_broken(error: tungstenite::Error) -> Option<io::Error> {
+    match error {
+        tungstenite::Error::AlreadyClosed
+        | tungstenite::Error::ConnectionClosed
+        | tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        tungstenite::Error::Io(error) => Some(error),
+        other => Some(io::Error::other(other)),
     }
 }
 

@@ -129,8 +129,14 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         let mut cause = std::error::Error::source(self).filter(|_| f.alternate());
+        let mut written = self.message.clone();
         while let Some(inner) = cause {
-            write!(f, ": {inner}")?;
+            // Many libraries write the cause into their own text already.
+            let text = inner.to_string();
+            if !written.contains(&text) {
+                write!(f, ": {text}")?;
+            }
+            written = text;
             cause = inner.source();
         }
         Ok(())
@@ -198,6 +204,8 @@ mod tests {
         assert_eq!(error.to_string(), "cannot read ca.pem");
         assert_eq!(format!("{error:#}"), "cannot read ca.pem: no such file");
         assert_eq!(error.duplicate().to_string(), "cannot read ca.pem: no such file");
+        let wordy = Error::configuration("no: no such file").with_source("no such file");
+        assert_eq!(format!("{wordy:#}"), "no: no such file");
     }
 
     #[test]

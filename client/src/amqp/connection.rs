@@ -112,6 +112,10 @@ impl AmqpConnection {
         }
     }
 
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.borrow().is_some()
+    }
+
     pub(super) async fn close(&self) {
         let _ = self.ask(|done| Request::Close { done }).await;
     }

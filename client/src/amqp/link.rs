@@ -91,6 +91,10 @@ impl AmqpLink {
         self.connection.lost().await
     }
 
+    pub(crate) fn is_lost(&self) -> bool {
+        self.connection.is_lost()
+    }
+
     pub(crate) async fn close(&self) {
         self.connection.close().await;
     }

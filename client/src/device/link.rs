@@ -102,6 +102,13 @@ impl Link {
         }
     }
 
+    pub(super) fn is_lost(&self) -> bool {
+        match self {
+            Self::Amqp(link) => link.is_lost(),
+            Self::Mqtt(link) => link.is_lost(),
+        }
+    }
+
     pub(super) async fn close(&self) {
         match self {
             Self::Amqp(link) => link.close().await,

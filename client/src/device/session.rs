@@ -115,6 +115,7 @@ impl Session {
     }
 
     pub(super) async fn send(&self, message: &TelemetryMessage) -> Result<(), Error> {
+        message.check_size()?;
         self.on_link("the hub to store a message", async |link: Arc<Link>| link.send(message).await).await
     }
 
@@ -146,6 +147,8 @@ impl Shared {
         let mut state = self.state.subscribe();
         loop {
             match &*state.borrow_and_update() {
+                // A link that is lost stands here until the keeper has seen it too.
+                State::Connected(link) if link.is_lost() => {}
                 State::Connected(link) => return Ok(Arc::clone(link)),
                 State::Over(reason) => return Err(reason.duplicate()),
                 State::Connecting(_) => {}

@@ -30,6 +30,10 @@ const MAX_UNACKNOWLEDGED: usize = 256;
 /// Twin requests not yet answered.
 const MAX_UNANSWERED: usize = 256;
 
+/// MQTT 3.1.1 has no packet for the reason.
+const ENDED: &str = "the hub ended it: another client with this identity, a disabled or deleted identity, a new key, \
+     an expired token, or a message against its rules";
+
 pub(super) type Wire = Framed<ByteStream, Codec>;
 
 /// What the driver can be asked for.
@@ -103,11 +107,13 @@ impl Driver {
             tokio::select! {
                 packet = self.wire.next() => match packet {
                     Some(Ok(packet)) => self.receive(packet).await?,
+                    None => return Err(lost(ENDED)),
+                    Some(Err(rumqttc::mqttbytes::Error::Io(error)))
+                        if error.kind() == std::io::ErrorKind::UnexpectedEof =>
+                    {
+                        return Err(lost(ENDED));
+                    }
                     Some(Err(error)) => return Err(lost("it broke").with_source(error)),
-                    None => return Err(lost(
-                        "the hub ended it: another client with this identity, a disabled or deleted identity, a \
-                         new key, or an expired token",
-                    )),
                 },
                 command = commands.recv(), if self.has_room() => match command {
                     None => return self.disconnect().await,

@@ -72,15 +72,6 @@ impl MqttLink {
 
     pub(crate) async fn send(&self, message: &TelemetryMessage) -> Result<(), Error> {
         let topic = topic::telemetry(&self.identity, message)?;
-        let size = topic.len() + message.body.len();
-        if size + 16 > MAX_PACKET_BYTES {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                format!(
-                    "the message is too large: {size} bytes with its properties, and 256 KiB is the most"
-                ),
-            ));
-        }
         let body = message.body.clone();
         self.ask(|done| Command::Publish { topic, body, done }).await
     }
@@ -91,6 +82,10 @@ impl MqttLink {
             Ok(Some(reason)) => reason.duplicate(),
             _ => gone(),
         }
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.borrow().is_some()
     }
 
     pub(crate) async fn close(&self) {
