@@ -95,7 +95,9 @@ impl<'h> Connection<'h> {
                     }
                     alarm.as_mut().reset(self.clocks.next_alarm(&self.engine, &self.links));
                 }
-                Some(delivery) = self.links.deliveries.next() => self.links.on_session_delivery(delivery, &mut self.engine),
+                Some(delivery) = self.links.deliveries.next() => {
+                    self.links.on_session_delivery(delivery, &mut self.engine);
+                }
                 read = read_into(&mut self.io, self.engine.input(), self.read_bytes) => {
                     if read? == 0 {
                         return Ok(());

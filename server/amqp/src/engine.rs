@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::names::{CONTAINER_ID, SASL_MECHANISMS, conditions};
+use crate::names::{AMQP_HEADER, CONTAINER_ID, SASL_HEADER, SASL_MECHANISMS, conditions};
 
 pub(crate) mod encode;
 mod events;
@@ -47,9 +47,6 @@ const SESSION_WINDOW: u32 = 5000;
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(240);
 /// Bytes of unfinished deliveries over all links of a connection: sixteen of the largest messages at once. Ours.
 const COLLECTED_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-const AMQP_HEADER: [u8; 8] = *b"AMQP\x00\x01\x00\x00";
-const SASL_HEADER: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

@@ -151,7 +151,8 @@ impl<'h> Links<'h> {
                 tracing::debug!(link = ?link, receives, "link attached");
             }
             Err(condition) => {
-                tracing::debug!(link = ?request.link, code = condition.name, "attach refused: {}", condition.description);
+                let link = request.link;
+                tracing::debug!(?link, code = condition.name, "attach refused: {}", condition.description);
                 engine.refuse(request, &condition);
             }
         }

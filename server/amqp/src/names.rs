@@ -1,5 +1,10 @@
 //! Every literal of the AMQP wire, under the contract section that defines it.
 
+/// Opens AMQP, with or without a SASL layer before it. contract/amqp.md 1.1.
+pub(crate) const AMQP_HEADER: [u8; 8] = *b"AMQP\x00\x01\x00\x00";
+/// Opens the SASL layer. contract/amqp.md 1.1.
+pub(crate) const SASL_HEADER: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
+
 /// What the hub calls itself in its open. contract/amqp.md 1.2.
 pub(crate) const CONTAINER_ID: &str = "iothub-emulator";
 
@@ -19,6 +24,34 @@ pub(crate) const PLAIN_SAS_PREFIX: &str = "sas.";
 pub(crate) const PLAIN_ROOT_PREFIX: &str = "sas.root.";
 /// Between a device and its module in a PLAIN user. contract/amqp.md 1.1.
 pub(crate) const PLAIN_MODULES: &str = "/modules/";
+
+/// The symbolic descriptors a client may write instead of the numbers. contract/amqp.md 1.3.9, AMQP 1.0.
+pub(crate) mod descriptors {
+    pub(crate) const PERFORMATIVES: &[(&str, u64)] = &[
+        ("amqp:open:list", 0x10),
+        ("amqp:begin:list", 0x11),
+        ("amqp:attach:list", 0x12),
+        ("amqp:flow:list", 0x13),
+        ("amqp:transfer:list", 0x14),
+        ("amqp:disposition:list", 0x15),
+        ("amqp:detach:list", 0x16),
+        ("amqp:end:list", 0x17),
+        ("amqp:close:list", 0x18),
+    ];
+    pub(crate) const SECTIONS: &[(&str, u64)] = &[
+        ("amqp:header:list", 0x70),
+        ("amqp:delivery-annotations:map", 0x71),
+        ("amqp:message-annotations:map", 0x72),
+        ("amqp:properties:list", 0x73),
+        ("amqp:application-properties:map", 0x74),
+        ("amqp:data:binary", 0x75),
+        ("amqp:amqp-sequence:list", 0x76),
+        ("amqp:amqp-value:*", 0x77),
+        ("amqp:footer:map", 0x78),
+    ];
+    pub(crate) const SASL: &[(&str, u64)] = &[("amqp:sasl-init:list", 0x41)];
+    pub(crate) const TERMINI: &[(&str, u64)] = &[("amqp:source:list", 0x28), ("amqp:target:list", 0x29)];
+}
 
 /// Parts of link addresses; fixed ones are compared without case. contract/amqp.md 1.5, 3.
 pub(crate) mod segments {

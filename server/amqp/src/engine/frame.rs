@@ -12,6 +12,7 @@ use fe2o3_amqp_types::sasl::SaslInit;
 
 use super::encode::{FRAME_AMQP, FRAME_HEADER_BYTES, FRAME_SASL};
 use super::value::{Items, Malformed, decode, described, encoded_len, items};
+use crate::names::descriptors;
 
 /// The largest frame we take and announce; contract/amqp.md 1.2.
 pub(crate) const FRAME_BYTES_MAX: u32 = 65_536;
@@ -85,25 +86,13 @@ pub(crate) fn next_frame(input: &mut BytesMut) -> Result<Option<Frame>, Malforme
     }
 }
 
-const PERFORMATIVES: &[(&str, u64)] = &[
-    ("amqp:open:list", 0x10),
-    ("amqp:begin:list", 0x11),
-    ("amqp:attach:list", 0x12),
-    ("amqp:flow:list", 0x13),
-    ("amqp:transfer:list", 0x14),
-    ("amqp:disposition:list", 0x15),
-    ("amqp:detach:list", 0x16),
-    ("amqp:end:list", 0x17),
-    ("amqp:close:list", 0x18),
-];
-
 fn frame_body(frame: &Bytes) -> Result<FrameBody, Malformed> {
     if frame.is_empty() {
         return Ok(FrameBody::Empty);
     }
     let length = encoded_len(frame)?;
     let performative = frame.slice(..length);
-    let (code, fields) = described(&performative, PERFORMATIVES)?;
+    let (code, fields) = described(&performative, descriptors::PERFORMATIVES)?;
     Ok(match code {
         0x10 => FrameBody::Open(Box::new(decode(&performative)?)),
         0x11 => FrameBody::Begin(decode(&performative)?),
@@ -147,7 +136,7 @@ impl Attach {
     pub(crate) fn address(&self) -> Result<Option<String>, Malformed> {
         let terminus = if self.client_receives { &self.source } else { &self.target };
         let Some(terminus) = terminus else { return Ok(None) };
-        let (_, fields) = described(terminus, &[("amqp:source:list", 0x28), ("amqp:target:list", 0x29)])?;
+        let (_, fields) = described(terminus, descriptors::TERMINI)?;
         let Some(address) = items(fields)?.next_present()? else { return Ok(None) };
         match decode::<Value>(address)? {
             Value::String(text) => Ok(Some(text)),
@@ -177,7 +166,7 @@ impl Attach {
 
 fn sasl_init(frame: &Bytes) -> Result<SaslInit, Malformed> {
     encoded_len(frame)?;
-    let (code, _) = described(frame, &[("amqp:sasl-init:list", 0x41)])?;
+    let (code, _) = described(frame, descriptors::SASL)?;
     if code != 0x41 {
         return Err(Malformed::new(format!("sasl-init was expected, not {code:#x}")));
     }

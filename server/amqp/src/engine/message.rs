@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::encode::Writer;
 use super::value::{Items, Malformed, decode, described, items, octets, split_value};
+use crate::names::descriptors;
 
 /// Sections of one message and entries of one map at most; far above what any client sends, so that a message
 /// cannot cost many times its own size in memory.
@@ -121,18 +122,6 @@ pub(crate) struct Message {
     pub(crate) value: Option<Scalar>,
 }
 
-const SECTIONS: &[(&str, u64)] = &[
-    ("amqp:header:list", 0x70),
-    ("amqp:delivery-annotations:map", 0x71),
-    ("amqp:message-annotations:map", 0x72),
-    ("amqp:properties:list", 0x73),
-    ("amqp:application-properties:map", 0x74),
-    ("amqp:data:binary", 0x75),
-    ("amqp:amqp-sequence:list", 0x76),
-    ("amqp:amqp-value:*", 0x77),
-    ("amqp:footer:map", 0x78),
-];
-
 impl Message {
     /// Reads the sections of one encoded message.
     pub(crate) fn parse(encoded: &Bytes) -> Result<Self, Malformed> {
@@ -146,7 +135,7 @@ impl Message {
             }
             let (section, behind) = split_value(rest)?;
             rest = behind;
-            let (code, value) = described(section, SECTIONS)?;
+            let (code, value) = described(section, descriptors::SECTIONS)?;
             match code {
                 0x72 => message.annotations = entries(value)?,
                 0x73 => message.properties = properties(encoded, value)?,

@@ -89,7 +89,8 @@ impl Links<'_> {
         let outcome = match self.send_telemetry(identity, delivery).await {
             Ok(()) => Outcome::Accepted,
             Err(ref condition) => {
-                tracing::debug!(device = %identity.device, code = condition.name, "message refused: {}", condition.description);
+                let (device, text) = (&identity.device, &condition.description);
+                tracing::debug!(%device, code = condition.name, "message refused: {text}");
                 return engine.settle(link, delivery, &Outcome::Rejected(condition));
             }
         };
@@ -144,7 +145,7 @@ impl Links<'_> {
                 connected.early_replies.push_back(reply)
             }
             None => {
-                tracing::debug!(device = %identity.device, "twin replies without a link to send them on are dropped")
+                tracing::debug!(device = %identity.device, "a twin reply without a link to go on is dropped")
             }
         }
     }

@@ -118,6 +118,27 @@ async fn claims_belong_to_their_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_holds_a_bounded_number_of_claims() {
+    let (world, _) = world();
+    let policy = world.hub.policies().iter().find(|policy| policy.name.as_str() == "device").unwrap();
+    let expires_at = world.hub.clock().now().plus(HOUR);
+    let token = |number: usize| {
+        let resource = format!("localhost/devices/d{number}");
+        auth::SasToken::sign(&resource, &policy.keys.primary, expires_at, Some(&policy.name))
+    };
+    let mut client = Raw::open(world.connect()).await;
+    client.attach_pair(0, "$cbs").await;
+    client.credit(1, 10_000).await;
+    for number in 0..1990 {
+        assert_eq!(client.put_token(0, &token(number)).await.0, 200, "claim {number}");
+    }
+    let (status, description) = client.put_token(0, &token(1990)).await;
+    assert_eq!(status, 403);
+    assert!(description.contains("1990"), "{description}");
+    assert_eq!(client.put_token(0, &token(7)).await.0, 200, "renewals go on");
+}
+
+#[tokio::test]
 async fn a_reply_waits_for_credit() {
     let (world, _) = world();
     let device = world.device("d1").await;

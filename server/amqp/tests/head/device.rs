@@ -282,6 +282,22 @@ async fn no_transfer_is_sent_past_the_sessions_window() {
 }
 
 #[tokio::test]
+async fn a_client_that_subscribes_and_never_gives_credit_loses_the_link() {
+    let (world, _) = world();
+    let device = world.device("d1").await;
+    let mut client = device_client(&world, &device).await;
+    client.attach(sender(2, "/devices/d1/twin")).await.unwrap();
+    client.attach(receiver(3, "/devices/d1/twin")).await.unwrap();
+    let id = client.transfer(2, &twin_request("PUT", DESIRED, Value::Null, b" ")).await;
+    client.outcome(id).await;
+    for number in 0..129 {
+        patch_desired(&world, &device, json!({ "number": number })).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.detached(3).await.0, "amqp:resource-limit-exceeded");
+}
+
+#[tokio::test]
 async fn draining_uses_up_the_credit() {
     let (world, _) = world();
     let device = world.device("d1").await;
