@@ -7,24 +7,46 @@ use tokio_util::task::TaskTracker;
 
 use crate::listen::Lifecycle;
 
-/// Resolves when the process is asked to end, by SIGTERM, SIGINT or Ctrl-C.
-///
-/// # Errors
-/// When the system does not let us listen for signals.
-pub async fn asked_to_stop() -> std::io::Result<()> {
+/// The system's requests to end: SIGTERM, SIGINT or Ctrl-C.
+#[derive(Debug)]
+pub struct Signals {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// From here on such a request no longer ends the process by itself, so this comes before anybody is told that
+    /// the process is ready.
+    ///
+    /// # Errors
+    /// When the system does not let us listen for signals.
+    pub fn listen() -> std::io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            })
         }
-        Ok(())
+        #[cfg(not(unix))]
+        Ok(Self {})
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+
+    /// Resolves at the next request.
+    pub async fn asked_to_stop(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Ends every task: politely, and after `patience` regardless.

@@ -159,9 +159,13 @@ impl Listener {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot switch Nagle's algorithm off");
         }
-        let Some((io, carrier, certificates)) = self.secure(stream).await else { return };
-        let peer = PeerInfo { connection: conn, address: peer, carrier, certificates };
         let drain = self.lifecycle.drain.clone();
+        let secured = tokio::select! {
+            secured = self.secure(stream) => secured,
+            () = drain.cancelled() => None,
+        };
+        let Some((io, carrier, certificates)) = secured else { return };
+        let peer = PeerInfo { connection: conn, address: peer, carrier, certificates };
         match self.service {
             Service::Http(router) => {
                 http::serve(io, router, peer, ConnectionPermit::new(slot), self.limits.first_request, drain)

@@ -21,14 +21,15 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
+    let mut signals = drain::Signals::listen()?;
     let app = App::start(config).await?;
     super::print(&banner(config, &app)?)?;
     tracing::info!(hub = %app.hub.name(), "ready");
-    drain::asked_to_stop().await?;
+    signals.asked_to_stop().await;
     tracing::info!("stopping");
     tokio::select! {
         () = app.stop(drain::PATIENCE) => tracing::info!("stopped"),
-        _ = drain::asked_to_stop() => tracing::warn!("asked to stop twice: not waiting for connections to close"),
+        () = signals.asked_to_stop() => tracing::warn!("asked to stop twice: not waiting for connections to close"),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,124 @@
+//! The running process: ready, asked, stopped.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub::access::{CredentialKind, Grant, Permissions, PolicyName, Scope, Subject};
+use hub::gate::operations::{CreateDevice, CreateModule};
+use hub::gate::{Admitted, Details, Operation, ProtocolLabel};
+use hub::identity::{AuthenticationSpec, AuthenticationType, DeviceSpec, ModuleSpec};
+use hub::ids::{DeviceId, ModuleId};
+use iothub_emulator::app::App;
+use iothub_emulator::config::{Config, Options};
+
+use crate::process::{Serving, run, stderr, stdout};
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn when_it_says_ready_every_listener_accepts_and_healthcheck_agrees() {
+    let serving = Serving::start();
+    for listener in ["https", "mqtts", "amqps", "amqp", "admin"] {
+        let address = serving.address(listener);
+        assert!(TcpStream::connect(&address).is_ok(), "{listener} on {address}");
+        assert!(serving.banner.contains(&address), "{listener}: {}", serving.banner);
+    }
+    assert!(get(&serving.address("admin"), "/ready").starts_with("HTTP/1.1 200"));
+    let health = run(serving.state.path(), &["healthcheck"]);
+    assert_eq!((health.status.code(), stdout(&health)), (Some(0), "ready\n".to_owned()));
+}
+
+#[test]
+fn sigterm_and_sigint_end_it_with_0_and_leave_no_endpoints() {
+    for signal in ["TERM", "INT"] {
+        let mut serving = Serving::start();
+        // A client that just sits there does not hold it up.
+        let _idle = TcpStream::connect(serving.address("mqtts")).unwrap();
+        serving.signal(signal);
+        let (code, log) = serving.ended();
+        assert_eq!(code, Some(0), "{signal}: {log}");
+        assert!(log.contains("stopping") && log.contains("stopped"), "{log}");
+        assert!(!serving.state.path().join("endpoints.json").exists());
+        assert_eq!(run(serving.state.path(), &["healthcheck", "--admin-port", "1"]).status.code(), Some(1));
+    }
+}
+
+#[test]
+fn the_root_certificate_is_the_same_over_http_and_from_the_command() {
+    let serving = Serving::start();
+    let exported = stdout(&run(serving.state.path(), &["cert", "export"]));
+    assert!(get(&serving.address("admin"), "/ca.pem").ends_with(&exported));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connection_strings_of_devices_and_modules_are_those_of_the_registry() {
+    let state = tempfile::tempdir().unwrap();
+    let free = Some(0);
+    let options = Options {
+        https_port: free,
+        mqtts_port: free,
+        amqps_port: free,
+        amqp_port: free,
+        admin_port: free,
+        state_dir: Some(state.path().to_owned()),
+        ..Options::default()
+    };
+    let app = App::start(&Config::resolve(options, &|_| false).unwrap()).await.unwrap();
+    // An id that a path has to escape.
+    let device = DeviceId::parse("d%#?1").unwrap();
+    let keyed =
+        app.hub.create_device(owner::<CreateDevice>(&app, device.clone()).await, &DeviceSpec::default());
+    let hub::identity::AuthenticationMechanism::Sas(keys) = keyed.unwrap().authentication else {
+        panic!("a new device has keys")
+    };
+    let by_authority = AuthenticationSpec {
+        kind: Some(AuthenticationType::CertificateAuthority),
+        ..AuthenticationSpec::default()
+    };
+    let module = owner::<CreateModule>(&app, (device, ModuleId::parse("m1").unwrap())).await;
+    let spec = ModuleSpec { authentication: Some(by_authority), ..ModuleSpec::default() };
+    app.hub.create_module(module, &spec).unwrap();
+
+    let of = |arguments: &[&str]| {
+        run(state.path(), &[&["connection-string", "--device", "d%#?1"], arguments].concat())
+    };
+    let key = keys.primary.to_base64();
+    assert_eq!(stdout(&of(&[])), format!("HostName=localhost;DeviceId=d%#?1;SharedAccessKey={key}\n"));
+    assert_eq!(stdout(&of(&["--module", "m1"])), "HostName=localhost;DeviceId=d%#?1;ModuleId=m1;x509=true\n");
+    let missing = of(&["--module", "m2"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("'d%#?1/m2' is not registered"), "{}", stderr(&missing));
+    app.stop(Duration::ZERO).await;
+}
+
+async fn owner<O: Operation>(app: &App, target: O::Target) -> Admitted<O> {
+    let grant = Grant {
+        subject: Subject::Policy(PolicyName::parse("iothubowner").unwrap()),
+        scope: Scope::Hub,
+        permissions: Permissions::REGISTRY_WRITE,
+        expires_at: None,
+        credential: CredentialKind::SasPolicy,
+    };
+    let details = Details { protocol: ProtocolLabel("test"), connection: None };
+    app.hub.gate().admit(&Arc::new(grant), target, details).await.unwrap()
+}
+
+#[test]
+fn garbage_on_any_port_closes_that_connection_only() {
+    let serving = Serving::start();
+    for listener in ["https", "mqtts", "amqps", "amqp", "admin"] {
+        let mut stream = TcpStream::connect(serving.address(listener)).unwrap();
+        // The peer may close before all of it is written.
+        let _ = stream.write_all(&[0xff; 4096]);
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    assert!(get(&serving.address("admin"), "/ready").starts_with("HTTP/1.1 200"));
+}
