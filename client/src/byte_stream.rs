@@ -90,7 +90,9 @@ impl Endpoint {
         let not_upgraded = |error: tungstenite::Error| {
             self.failed("the server there does not speak the hub's WebSocket").with_source(error)
         };
-        let url = format!("wss://{}:{}{WEBSOCKET_PATH}", self.host, self.port);
+        // An IPv6 address needs brackets before a port.
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let url = format!("wss://{host}:{}{WEBSOCKET_PATH}", self.port);
         let mut request = url.into_client_request().map_err(not_upgraded)?;
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
         let config = WebSocketConfig::default()

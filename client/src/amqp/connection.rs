@@ -78,7 +78,8 @@ impl AmqpConnection {
             .await
             .map_err(|error| {
                 // The library keeps the type of this error to itself; its text has what the hub said.
-                Error::new(ErrorKind::Connection, "could not open the connection").with_source(error)
+                Error::new(ErrorKind::Connection, "could not open the connection; is this the port for AMQP?")
+                    .with_source(error)
             })?;
         let session = Session::begin(&mut connection)
             .await

@@ -3,8 +3,8 @@
 
 use fe2o3_amqp::connection::{self, ConnectionStopReason};
 use fe2o3_amqp::link::{
-    DetachError, IllegalLinkStateError, LinkStateError, ReceiverAttachError, RecvError, SendError,
-    SenderAttachError, SessionStopReason,
+    DetachError, LinkStateError, ReceiverAttachError, RecvError, SendError, SenderAttachError,
+    SessionStopReason,
 };
 use fe2o3_amqp::session::{self, BeginError};
 use fe2o3_amqp::types::definitions::{self, ErrorCondition};
@@ -207,15 +207,6 @@ impl HubSaid for RecvError {
         match self {
             Self::LinkStateError(error) => error.hub_said(),
             _ => None,
-        }
-    }
-}
-
-impl HubSaid for IllegalLinkStateError {
-    fn hub_said(&self) -> Option<&definitions::Error> {
-        match self {
-            Self::SessionStopped(reason) => of_session(reason),
-            Self::IllegalState => None,
         }
     }
 }

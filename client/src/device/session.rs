@@ -27,6 +27,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// How long saying goodbye may take before the socket is just dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Longest patch of reported properties sent, in bytes: a section holds 32 KiB by the hub's count
+/// (contract/rest.md 3.4), the rest is room for how JSON spells them.
+const MAX_PATCH_BYTES: usize = 256 * 1024;
+
 /// A connected identity.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -98,6 +102,12 @@ impl Session {
             return Err(Error::new(ErrorKind::InvalidArgument, "reported properties are a JSON object"));
         }
         let patch = Bytes::from(patch.to_string());
+        if patch.len() > MAX_PATCH_BYTES {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("the patch has {} bytes; {MAX_PATCH_BYTES} are allowed", patch.len()),
+            ));
+        }
         self.on_link("the hub to take reported properties", async |link: Arc<Link>| {
             link.update_reported(patch).await
         })

@@ -2,6 +2,7 @@
 //! wait for them, acknowledges what the hub sends, and keeps the connection alive (contract/mqtt.md 2.7, 4).
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,12 +118,11 @@ impl Driver {
                 },
                 command = commands.recv(), if self.has_room() => match command {
                     None => return self.disconnect().await,
-                    Some(Command::Disconnect { done }) => {
-                        let outcome = self.disconnect().await;
-                        let _ = done.send(());
-                        return outcome;
+                    Some(command) => {
+                        if self.carry_out(command).await?.is_break() {
+                            return Ok(());
+                        }
                     }
-                    Some(command) => self.carry_out(command).await?,
                 },
                 () = sleep_until(deadline) => match self.ping_sent {
                     Some(_) => return Err(lost("the hub does not answer any more")),
@@ -143,29 +143,31 @@ impl Driver {
         self.unacknowledged.len() < MAX_UNACKNOWLEDGED && self.unanswered.len() < MAX_UNANSWERED
     }
 
-    async fn carry_out(&mut self, command: Command) -> Result<(), Error> {
-        match command {
+    async fn carry_out(&mut self, command: Command) -> Result<ControlFlow<()>, Error> {
+        let packet = match command {
             Command::Disconnect { done } => {
+                let outcome = self.disconnect().await;
                 let _ = done.send(());
-                Ok(())
+                return outcome.map(ControlFlow::Break);
             }
             Command::Publish { topic, body, done } => {
                 let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, body);
                 publish.pkid = self.expect_acknowledgement(done);
-                self.write(Packet::Publish(publish)).await
+                Packet::Publish(publish)
             }
             Command::Subscribe { filter, done } => {
                 let mut subscribe = Subscribe::new(filter, QoS::AtMostOnce);
                 subscribe.pkid = self.expect_acknowledgement(done);
-                self.write(Packet::Subscribe(subscribe)).await
+                Packet::Subscribe(subscribe)
             }
             Command::Twin { request, body, done } => {
                 self.last_rid = self.last_rid.wrapping_add(1);
                 self.unanswered.insert(self.last_rid, done);
                 let topic = topic::twin_request(request, &format!("{:x}", self.last_rid));
-                self.write(Packet::Publish(Publish::from_bytes(topic, QoS::AtMostOnce, body))).await
+                Packet::Publish(Publish::from_bytes(topic, QoS::AtMostOnce, body))
             }
-        }
+        };
+        self.write(packet).await.map(ControlFlow::Continue)
     }
 
     fn expect_acknowledgement(&mut self, done: oneshot::Sender<Result<(), Error>>) -> u16 {

@@ -130,8 +130,11 @@ async fn sign_in(wire: &mut Wire, settings: &LinkSettings) -> Result<(), Error> 
     // rumqttc leaves the password out when it is empty, which is what a certificate needs.
     connect.set_login(topic::username(settings), token.as_ref().map_or("", |token| token.as_str()));
     let broke = |error: rumqttc::mqttbytes::Error| {
-        Error::new(ErrorKind::Connection, "the connection broke before the hub accepted it")
-            .with_source(error)
+        Error::new(
+            ErrorKind::Connection,
+            "the connection broke before the hub accepted it; is this the port for MQTT?",
+        )
+        .with_source(error)
     };
     wire.send(Packet::Connect(connect)).await.map_err(broke)?;
     let answer = match wire.next().await {
