@@ -2,7 +2,6 @@
 //! wait for them, acknowledges what the hub sends, and keeps the connection alive (contract/mqtt.md 2.7, 4).
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +63,8 @@ pub(super) struct Driver {
     last_rid: u32,
     last_sent: Instant,
     ping_sent: Option<Instant>,
+    /// Set once asked to disconnect: nothing new is begun, what is under way is waited for.
+    leaving: Option<oneshot::Sender<()>>,
 }
 
 impl Driver {
@@ -77,17 +78,18 @@ impl Driver {
             last_rid: 0,
             last_sent: Instant::now(),
             ping_sent: None,
+            leaving: None,
         }
     }
 
-    /// Runs until the connection is over and says why to `lost` and to everybody waiting.
+    /// Runs until the connection is over and says why to `report` and to everybody waiting.
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
-        lost: watch::Sender<Option<Arc<Error>>>,
+        report: watch::Sender<Option<Arc<Error>>>,
     ) {
         let reason = match self.serve(&mut commands).await {
-            Ok(()) => Error::new(ErrorKind::Closed, "this connection was closed"),
+            Ok(()) => lost("it was closed on this side"),
             Err(error) => error,
         };
         for (_, waiting) in self.unacknowledged.drain() {
@@ -96,11 +98,18 @@ impl Driver {
         for (_, waiting) in self.unanswered.drain() {
             let _ = waiting.send(Err(reason.duplicate()));
         }
-        lost.send_replace(Some(Arc::new(reason)));
+        report.send_replace(Some(Arc::new(reason)));
     }
 
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Error> {
         loop {
+            if self.leaving.is_some() && self.is_idle() {
+                self.disconnect().await?;
+                if let Some(done) = self.leaving.take() {
+                    let _ = done.send(());
+                }
+                return Ok(());
+            }
             let deadline = match self.ping_sent {
                 Some(sent) => sent + PEER_TIMEOUT,
                 None => self.last_sent + KEEP_ALIVE,
@@ -116,13 +125,9 @@ impl Driver {
                     }
                     Some(Err(error)) => return Err(lost("it broke").with_source(error)),
                 },
-                command = commands.recv(), if self.has_room() => match command {
+                command = commands.recv(), if self.leaving.is_none() && self.has_room() => match command {
                     None => return self.disconnect().await,
-                    Some(command) => {
-                        if self.carry_out(command).await?.is_break() {
-                            return Ok(());
-                        }
-                    }
+                    Some(command) => self.carry_out(command).await?,
                 },
                 () = sleep_until(deadline) => match self.ping_sent {
                     Some(_) => return Err(lost("the hub does not answer any more")),
@@ -143,12 +148,18 @@ impl Driver {
         self.unacknowledged.len() < MAX_UNACKNOWLEDGED && self.unanswered.len() < MAX_UNANSWERED
     }
 
-    async fn carry_out(&mut self, command: Command) -> Result<ControlFlow<()>, Error> {
+    /// Whether nobody waits for anything. Cancelled waiters do not count.
+    fn is_idle(&mut self) -> bool {
+        self.unacknowledged.retain(|_, waiting| !waiting.is_closed());
+        self.unanswered.retain(|_, waiting| !waiting.is_closed());
+        self.unacknowledged.is_empty() && self.unanswered.is_empty()
+    }
+
+    async fn carry_out(&mut self, command: Command) -> Result<(), Error> {
         let packet = match command {
             Command::Disconnect { done } => {
-                let outcome = self.disconnect().await;
-                let _ = done.send(());
-                return outcome.map(ControlFlow::Break);
+                self.leaving = Some(done);
+                return Ok(());
             }
             Command::Publish { topic, body, done } => {
                 let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, body);
@@ -167,7 +178,7 @@ impl Driver {
                 Packet::Publish(Publish::from_bytes(topic, QoS::AtMostOnce, body))
             }
         };
-        self.write(packet).await.map(ControlFlow::Continue)
+        self.write(packet).await
     }
 
     fn expect_acknowledgement(&mut self, done: oneshot::Sender<Result<(), Error>>) -> u16 {
@@ -407,12 +418,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_says_goodbye() {
+    async fn closing_waits_for_what_is_under_way_and_says_goodbye() {
         let mut hub = Hub::new();
+        let waiting = hub.publish("a").await;
+        let publish = hub.received_publish().await;
+        let (done, closed) = oneshot::channel();
+        hub.commands.send(Command::Disconnect { done }).await.unwrap();
+        hub.wire.send(Packet::PubAck(PubAck::new(publish.pkid))).await.unwrap();
+        assert!(waiting.await.unwrap().is_ok());
+        assert_eq!(hub.received().await, Packet::Disconnect);
+        assert!(hub.wire.next().await.is_none());
+        closed.await.unwrap();
+        assert!(hub.why_lost().await.contains("closed on this side"));
+    }
+
+    #[tokio::test]
+    async fn closing_does_not_wait_for_those_who_gave_up() {
+        let mut hub = Hub::new();
+        drop(hub.publish("a").await);
+        hub.received_publish().await;
         let (done, closed) = oneshot::channel();
         hub.commands.send(Command::Disconnect { done }).await.unwrap();
         assert_eq!(hub.received().await, Packet::Disconnect);
-        assert!(hub.wire.next().await.is_none());
         closed.await.unwrap();
     }
 }
