@@ -62,6 +62,8 @@ impl RootAuthority {
     /// [`CertificateError`]. A damaged root is never replaced silently: clients trust it.
     pub fn load_or_make(folder: &StateFolder, now: Timestamp) -> Result<Self, CertificateError> {
         let now = date(now);
+        // Two commands at once must not leave the key of one with the certificate of the other.
+        let _lock = folder.lock()?;
         if let (Some(certificate), Some(key)) = (folder.read(ROOT_CERTIFICATE)?, folder.read(ROOT_KEY)?) {
             let authority = Self::from_pem(certificate, &key)?;
             if parsed(&authority.certificate, |root| is_good_for(root, now, ROOT_RENEWAL)).unwrap_or(false) {
@@ -117,6 +119,7 @@ impl RootAuthority {
         now: Timestamp,
     ) -> Result<IssuedCertificate, CertificateError> {
         let now = date(now);
+        let _lock = folder.lock()?;
         let mut names = names.to_vec();
         names.push(LOCALHOST_WILDCARD.to_owned());
         if let (Some(certificate), Some(key)) = (folder.read(SERVER_CERTIFICATE)?, folder.read(SERVER_KEY)?) {
@@ -283,6 +286,17 @@ mod tests {
         assert_eq!(first.certificate(), second.certificate());
         let expired = RootAuthority::load_or_make(&folder, now().plus(3650 * DAY)).unwrap();
         assert!(expired.is_new);
+    }
+
+    #[test]
+    fn processes_that_start_at_once_agree_on_one_root() {
+        let (_temporary, folder) = folder();
+        let roots: Vec<String> = std::thread::scope(|scope| {
+            let load = || RootAuthority::load_or_make(&folder, now()).unwrap().certificate().to_owned();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(load)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(roots.iter().all(|root| *root == roots[0]));
     }
 
     #[test]

@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct StateFolder(PathBuf);
 
+/// The folder is ours alone while this lives; the system lets go of it even if the process dies.
+#[derive(Debug)]
+pub struct FolderLock(#[expect(dead_code, reason = "closing the file is what unlocks")] File);
+
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -99,6 +103,16 @@ impl StateFolder {
         }
     }
 
+    /// Keeps other processes that share the folder out until the result is dropped.
+    ///
+    /// # Errors
+    /// [`StateFolderError`].
+    pub fn lock(&self) -> Result<FolderLock, StateFolderError> {
+        let path = self.0.join(LOCK);
+        let file = create(&path, Access::Private).and_then(|file| file.lock().map(|()| file));
+        file.map(FolderLock).map_err(|error| StateFolderError { what: "cannot lock", path, error })
+    }
+
     /// Processes that share the folder do not share this name.
     fn temporary(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.{}.tmp", std::process::id()))
@@ -120,6 +134,8 @@ fn create(path: &Path, access: Access) -> io::Result<File> {
     let _ = access;
     options.open(path)
 }
+
+const LOCK: &str = ".lock";
 
 #[cfg(test)]
 mod tests {
