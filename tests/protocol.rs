@@ -1,0 +1,21 @@
+//! The protocol tier: an emulator in this process, real TLS, real sockets, and clients that misbehave. Proves what
+//! the units cannot: that limits hold where they are put together, and that nobody suffers for what others do.
+//!
+//! - [`garbage`], [`slow`], [`mqtt_misuse`], [`amqp_misuse`], [`amqp_links`]: bad input on every port.
+//! - [`rest_input`], [`rest_access`]: bad input and rights on the REST API.
+//! - [`x509`], [`x509_refusals`]: certificates, accepted and refused.
+//! - [`take_over`], [`ends`], [`expiry`]: one live session per identity, and what ends it.
+//! - [`life`]: start, readiness, drain.
+
+mod harness;
+
+#[path = "protocol/garbage.rs"]
+mod garbage;
+#[path = "protocol/mqtt_misuse.rs"]
+mod mqtt_misuse;
+#[path = "protocol/amqp_links.rs"]
+mod amqp_links;
+#[path = "protocol/amqp_misuse.rs"]
+mod amqp_misuse;
+#[path = "protocol/slow.rs"]
+mod slow;
