@@ -122,12 +122,12 @@ impl Listener {
         }
     }
 
-    /// The next connection and its slot.
+    /// The next connection and its slot. It is accepted before it has one, so that sockets of one listener do not
+    /// hold slots while they wait.
     async fn next(&self, socket: &TcpListener) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-        let slot = self.slot().await;
         loop {
             match socket.accept().await {
-                Ok((stream, peer)) => return (stream, peer, slot),
+                Ok((stream, peer)) => return (stream, peer, self.slot().await),
                 Err(error) => {
                     // A connection that died in the queue costs nothing; running out of files passes only with time.
                     tracing::warn!(listener = self.name, %error, "cannot accept a connection");

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use hub::identity::{AuthenticationSpec, AuthenticationType, DeviceSpec, ModuleSp
 use hub::ids::{DeviceId, ModuleId};
 use iothub_emulator::app::App;
 use iothub_emulator::config::{Config, Options};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::process::{Serving, run, stderr, stdout};
 
@@ -61,17 +63,7 @@ fn the_root_certificate_is_the_same_over_http_and_from_the_command() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_connection_strings_of_devices_and_modules_are_those_of_the_registry() {
     let state = tempfile::tempdir().unwrap();
-    let free = Some(0);
-    let options = Options {
-        https_port: free,
-        mqtts_port: free,
-        amqps_port: free,
-        amqp_port: free,
-        admin_port: free,
-        state_dir: Some(state.path().to_owned()),
-        ..Options::default()
-    };
-    let app = App::start(&Config::resolve(options, &|_| false).unwrap()).await.unwrap();
+    let app = start(state.path(), Options::default()).await;
     // An id that a path has to escape.
     let device = DeviceId::parse("d%#?1").unwrap();
     let keyed =
@@ -97,6 +89,50 @@ async fn the_connection_strings_of_devices_and_modules_are_those_of_the_registry
     assert_eq!(missing.status.code(), Some(1));
     assert!(stderr(&missing).contains("'d%#?1/m2' is not registered"), "{}", stderr(&missing));
     app.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn one_connection_more_than_the_limit_waits_until_another_ends() {
+    const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let state = tempfile::tempdir().unwrap();
+    let app = start(state.path(), Options { max_connections: Some(1), ..Options::default() }).await;
+    let connect = || tokio::net::TcpStream::connect(app.endpoints.admin[0]);
+
+    let mut first = connect().await.unwrap();
+    first.write_all(REQUEST).await.unwrap();
+    until_answer(&mut first).await;
+    let mut second = connect().await.unwrap();
+    second.write_all(REQUEST).await.unwrap();
+    // The first one is still served, and the second one still is not.
+    first.write_all(REQUEST).await.unwrap();
+    until_answer(&mut first).await;
+    assert_eq!(second.try_read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    drop(first);
+    until_answer(&mut second).await;
+    app.stop(Duration::ZERO).await;
+}
+
+/// Reads until a good answer has begun.
+async fn until_answer(stream: &mut tokio::net::TcpStream) {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains("HTTP/1.1 200") {
+        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "closed too early");
+    }
+}
+
+/// An emulator in this process, on ports the system picks.
+async fn start(state: &Path, options: Options) -> App {
+    let free = Some(0);
+    let options = Options {
+        https_port: free,
+        mqtts_port: free,
+        amqps_port: free,
+        amqp_port: free,
+        admin_port: free,
+        state_dir: Some(state.to_owned()),
+        ..options
+    };
+    App::start(&Config::resolve(options, &|_| false).unwrap()).await.unwrap()
 }
 
 async fn owner<O: Operation>(app: &App, target: O::Target) -> Admitted<O> {
