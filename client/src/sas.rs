@@ -141,7 +141,8 @@ impl SasSigner {
     }
 
     pub(crate) fn token(&self, lifetime: Duration) -> SasToken {
-        let expires_at = unix_now().saturating_add(lifetime);
+        // Tokens expire on whole seconds; the next one, so that none lives shorter than asked.
+        let expires_at = unix_now().saturating_add(lifetime).saturating_add(Duration::from_secs(1));
         SasToken::sign(&self.resource, &self.key, expires_at, self.policy.as_deref())
     }
 }
@@ -176,6 +177,13 @@ mod tests {
         let parsed = SasToken::parse(token.as_str()).unwrap();
         assert_eq!(parsed.expires_at(), Duration::from_secs(7));
         assert_eq!(parsed.remaining(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_token_lives_at_least_as_long_as_asked() {
+        let signer = SasSigner::new("h".into(), SharedAccessKey::from_base64(KEY).unwrap(), None);
+        let remaining = signer.token(Duration::from_secs(10)).remaining();
+        assert!(remaining > Duration::from_secs(9) && remaining <= Duration::from_secs(11), "{remaining:?}");
     }
 
     #[test]

@@ -76,13 +76,16 @@ impl AmqpLink {
     }
 
     pub(crate) async fn send(&self, message: &TelemetryMessage) -> Result<(), Error> {
-        self.telemetry.send(&self.connection, message).await
+        self.while_up(self.telemetry.send(&self.connection, message)).await
     }
 
     /// Shows a new token; the links stay (contract/amqp.md 2.1).
     pub(crate) async fn renew(&self, credentials: &Credentials) -> Result<(), Error> {
         match (&self.cbs, credentials.token()) {
-            (Some(cbs), Some(token)) => cbs.lock().await.put_token(&self.audience, &token).await,
+            (Some(cbs), Some(token)) => {
+                let put = async { cbs.lock().await.put_token(&self.audience, &token).await };
+                self.while_up(put).await
+            }
             _ => Ok(()),
         }
     }
@@ -106,7 +109,20 @@ impl AmqpLink {
         doing: &str,
     ) -> Result<(Bytes, Option<u64>), Error> {
         let attach = || TwinLink::attach(&self.connection, &self.identity, Arc::clone(&self.desired));
-        let twin = self.twin.get_or_try_init(attach).await?;
-        twin.request(&self.connection, request, body, doing).await
+        self.while_up(async {
+            let twin = self.twin.get_or_try_init(attach).await?;
+            twin.request(&self.connection, request, body, doing).await
+        })
+        .await
+    }
+
+    /// Ends an operation with the connection: fe2o3-amqp 0.18 leaves some deliveries without an outcome when the peer
+    /// closes it under load.
+    async fn while_up<T>(&self, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            outcome = operation => outcome,
+            reason = self.connection.lost() => Err(reason),
+        }
     }
 }

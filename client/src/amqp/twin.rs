@@ -77,11 +77,7 @@ impl TwinLink {
             }
             return Err(error);
         }
-        let answer = tokio::select! {
-            answer = answer => answer.ok(),
-            reason = connection.lost() => return Err(reason),
-        };
-        let Some(answer) = answer else { return Err(connection.lost().await) };
+        let Ok(answer) = answer.await else { return Err(connection.lost().await) };
         let version = message::annotation(&answer, "version").and_then(|version| u64::try_from(version).ok());
         // An answer without a status is a good one, as the Node SDK takes it.
         let status = message::annotation(&answer, "status").unwrap_or(200);
