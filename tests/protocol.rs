@@ -19,3 +19,7 @@ mod amqp_links;
 mod amqp_misuse;
 #[path = "protocol/slow.rs"]
 mod slow;
+#[path = "protocol/rest_access.rs"]
+mod rest_access;
+#[path = "protocol/rest_input.rs"]
+mod rest_input;
