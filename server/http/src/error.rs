@@ -60,8 +60,11 @@ struct ErrorBody {
 /// The whole answer to a failed request.
 pub(crate) fn render(error: &HubError, tracking: &TrackingId) -> Response {
     let code = error.code();
+    // Node's service SDK takes the text up to the next semicolon (contract/rest.md 4.2), and quoted input may hold
+    // one as well as our own sentences.
+    let text = error.message().replace(';', ",");
     let body = ErrorBody {
-        message: format!("ErrorCode:{};{}", code.name(), error.message()),
+        message: format!("ErrorCode:{};{text}", code.name()),
         exception_message: format!("Tracking ID:{tracking}"),
     };
     // Two strings cannot fail to serialize; an empty body is what a client could still make sense of.
