@@ -7,8 +7,7 @@
 //   IOTHUB_CONNECTION_STRING="HostName=localhost;SharedAccessKeyName=iothubowner;SharedAccessKey=..." \
 //     node create-identities.js [deviceId] [moduleId]
 
-const { Registry } = require('azure-iothub');
-const { ConnectionString, errors } = require('azure-iot-common');
+const { ConnectionString, Registry } = require('azure-iothub');
 
 const [deviceId = 'myFirstDevice', moduleId = 'myFirstModule'] = process.argv.slice(2);
 
@@ -17,7 +16,7 @@ async function main() {
   if (!connectionString) {
     throw new Error('set IOTHUB_CONNECTION_STRING to the connection string of the hub');
   }
-  const { HostName: hostName } = ConnectionString.parse(connectionString, ['HostName']);
+  const { HostName: hostName } = ConnectionString.parse(connectionString);
   const registry = Registry.fromConnectionString(connectionString);
 
   const device = await createOrGet(
@@ -37,14 +36,15 @@ async function main() {
     `SharedAccessKey=${module.authentication.symmetricKey.primaryKey}`);
 }
 
-// The SDK raises DeviceAlreadyExistsError for every 409 of the registry, a module's included.
+// The SDK raises DeviceAlreadyExistsError for every 409 of the registry, a module's included. It does not
+// export the class, so its name has to do.
 async function createOrGet(what, create, get) {
   try {
     const { responseBody } = await create();
     console.log(`Created ${what}`);
     return responseBody;
   } catch (error) {
-    if (!(error instanceof errors.DeviceAlreadyExistsError)) {
+    if (error.name !== 'DeviceAlreadyExistsError') {
       throw error;
     }
     console.log(`${error.name}: ${what} exists already`);

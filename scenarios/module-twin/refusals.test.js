@@ -92,9 +92,11 @@ for (const transport of transports) {
       assert.equal(code, 1, output);
       assert.match(output, /^error (connecting to hub|getting twin): .*(Unauthorized|Not authorized)/m);
       assert.doesNotMatch(output, /twin contents:/);
-      const attempts = await hub.connects(identity);
-      assert.ok(attempts.length > 0, 'the journal knows of the attempt');
-      assert.ok(attempts.every(({ outcome }) => outcome === 'refused'), JSON.stringify(attempts));
+      assert.deepEqual(await hub.journal(identity, 'Connect'), []);
+      const [{ protocol, outcome, error }, ...more] = await hub.journal(identity, 'Authenticate');
+      assert.deepEqual({ protocol, outcome, error },
+        { protocol: transport.protocol, outcome: 'refused', error: 'IotHubUnauthorizedAccess' });
+      assert.equal(more.length, 0, 'the SDK takes the refusal as final');
       assert.equal((await hub.module(identity)).connectionState, 'Disconnected');
     });
   }

@@ -5,8 +5,7 @@
 
 const fs = require('node:fs');
 
-const { ConnectionString } = require('azure-iot-common');
-const { Registry } = require('azure-iothub');
+const { ConnectionString, Registry } = require('azure-iothub');
 
 const { certificateAuthority, signedBy } = require('./certificates');
 
@@ -52,11 +51,12 @@ async function changeDesired(identity, desired) {
   await registry.updateModuleTwin(identity.deviceId, identity.moduleId, { properties: { desired } }, twin.etag);
 }
 
-// What the journal holds of an identity's attempts to connect, newest first.
-async function connects({ deviceId, moduleId }) {
+// What the journal holds of one kind of operation on an identity, newest first. `Connect` is there when an
+// identity has come in, `Authenticate` when its credential was refused.
+async function journal({ deviceId, moduleId }, kind) {
   const query = new URLSearchParams({ device: deviceId, module: moduleId });
   const entries = await get(`/admin/journal?${query}`);
-  return entries.filter(({ operation }) => operation === 'Connect');
+  return entries.filter(({ operation }) => operation === kind);
 }
 
 // Uploads the certificate of a CA and proves that we hold its key: the hub gives a code, and a leaf with
@@ -92,6 +92,6 @@ async function answer(response) {
 }
 
 module.exports = {
-  changeDesired, commonName, connects, createModule, module: module_, moduleConnectionString, moduleTwin,
+  changeDesired, commonName, createModule, journal, module: module_, moduleConnectionString, moduleTwin,
   policyConnectionString, registerCertificateAuthority, registry,
 };

@@ -37,7 +37,7 @@ async function tellStory({ app, identity, protocol, credential }) {
   const { code, output } = await app.interrupt();
   assert.equal(code, 0, output);
 
-  const connects = await hub.connects(identity);
+  const connects = await hub.journal(identity, 'Connect');
   assert.equal(connects.length, 1, 'the module connected once');
   assert.deepEqual(
     pick(connects[0], ['identity', 'credential', 'protocol', 'outcome']),

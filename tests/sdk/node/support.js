@@ -6,10 +6,9 @@
 const { randomUUID } = require('node:crypto');
 const { once } = require('node:events');
 
-const { ConnectionString } = require('azure-iot-common');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { Registry } = require('azure-iothub');
+const { ConnectionString, Registry } = require('azure-iothub');
 
 // Longest wait for something that must happen.
 const PATIENCE_MS = 30_000;

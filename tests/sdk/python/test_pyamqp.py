@@ -47,10 +47,9 @@ def connection(request, carrier, owner, root_certificate):
 
 def test_opens_attaches_puts_a_token_detaches_ends_and_closes(connection, owner, caplog):
     caplog.set_level(logging.INFO, logger="azure.eventhub._pyamqp")
-    connection.open(wait=True)
-    session = connection.create_session()
-    session.begin(wait=True)
-    assert session.state == SessionState.MAPPED
+    connection.open(wait=PATIENCE_S)
+    assert connection.state == ConnectionState.OPENED
+    session = begin(connection)
 
     authenticator = cbs_links(session, owner, owner["SharedAccessKey"])
     authenticator.open()
@@ -68,14 +67,13 @@ def test_opens_attaches_puts_a_token_detaches_ends_and_closes(connection, owner,
 
     assert connection.state == ConnectionState.END
     assert connection._error is None
-    # close() swallows what goes wrong in it and only logs it.
-    assert "error occurred" not in caplog.text.lower()
+    # end() and close() swallow what goes wrong in them and only log it.
+    assert "An error occurred when" not in caplog.text
 
 
 def test_a_token_signed_with_a_wrong_key_is_answered_with_401_and_the_connection_stays(connection, owner):
-    connection.open(wait=True)
-    session = connection.create_session()
-    session.begin(wait=True)
+    connection.open(wait=PATIENCE_S)
+    session = begin(connection)
 
     authenticator = cbs_links(session, owner, "bm90IHRoZSBrZXkgb2YgYW55IHBvbGljeQ==")
     authenticator.open()
@@ -96,7 +94,7 @@ def test_an_idle_connection_is_kept_open_by_empty_frames(carrier, owner, root_ce
         f"{scheme}://{owner['HostName']}:{CARRIERS[carrier]}",
         sasl_credential=sasl.SASLAnonymousCredential(), use_tls=use_tls, ssl_opts=tls, idle_timeout=1,
     )
-    connection.open(wait=True)
+    connection.open(wait=PATIENCE_S)
     # Nothing else is sent, so every stamp is an empty frame; one missed and the client closes by itself.
     stamps = set()
 
@@ -107,6 +105,14 @@ def test_an_idle_connection_is_kept_open_by_empty_frames(carrier, owner, root_ce
     until_listening(connection, three_frames_came, "three empty frames arrive")
     assert connection.state == ConnectionState.OPENED
     connection.close(wait=PATIENCE_S)
+
+
+def begin(connection):
+    session = connection.create_session()
+    # The stack's own wait here is for a state it has left by then.
+    session.begin()
+    until_listening(connection, lambda: session.state == SessionState.MAPPED, "the session is begun")
+    return session
 
 
 def cbs_links(session, owner, key):
