@@ -101,6 +101,20 @@ impl Authenticator {
         }
     }
 
+    /// The refusal of a client that showed no credential at all, logged and journalled like any other; `message` is
+    /// what the client reads.
+    pub fn refuse_without_credential(
+        &self,
+        identity: Option<&IdentityId>,
+        message: &str,
+        details: Details,
+    ) -> HubError {
+        let error = HubError::new(ErrorCode::IotHubUnauthorizedAccess, message).with_reason(
+            "neither a SAS token nor a client certificate was presented; sign the request or connect with one",
+        );
+        self.refuse(Refusal { error, identity: identity.cloned() }, details, self.hub.clock().now())
+    }
+
     fn token(&self, token: &SasToken, presented: &Presented<'_>, at: Timestamp) -> Result<Grant, Refusal> {
         let readings = self.readings_for_us(token, presented)?;
         match token.policy() {
@@ -348,13 +362,6 @@ impl Authenticator {
             connection: details.connection,
             outcome: Outcome::Refused(error.code()),
         });
-        let is_unknown = matches!(error.code(), ErrorCode::DeviceNotFound | ErrorCode::ModuleNotFound);
-        if is_unknown && details.protocol.0 == HTTPS {
-            return HubError::new(
-                ErrorCode::IotHubUnauthorizedAccess,
-                format!("IotHub '{}' does not contain the specified device.", self.hub.name()),
-            );
-        }
         error
     }
 }
@@ -410,8 +417,6 @@ fn matches(facts: &CertificateFacts, thumbprints: &Thumbprints) -> bool {
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// What the journal calls a refused credential.
 const OPERATION: &str = "Authenticate";
-/// The HTTP head's word for its protocol.
-const HTTPS: &str = "https";
 
 #[cfg(test)]
 mod tests;

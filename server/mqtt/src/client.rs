@@ -128,6 +128,9 @@ impl<'a> Client<'a> {
                 let credential = Credential::Certificate(certificates);
                 self.head.authenticator.authenticate(&Presented { credential, identity, host, details })
             }
+            None if login.password.is_empty() => {
+                Err(self.head.authenticator.refuse_without_credential(identity, "Unauthorized", details))
+            }
             _ => self.head.authenticator.authenticate_token_text(&login.password, identity, host, details),
         }
     }

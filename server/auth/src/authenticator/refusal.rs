@@ -15,8 +15,11 @@ pub(super) struct Refusal {
 }
 
 pub(super) fn unauthorized(identity: Option<&IdentityId>, reason: String) -> Refusal {
-    let message = "Authentication failed: renew the token or certificate and reconnect. The log of the hub has the \
-                   reason.";
+    // The texts real hubs were seen to send (contract/rest.md 4.1, 4.3).
+    let message = match identity {
+        Some(_) => "Authentication failed for this device, renew token or certificate and reconnect",
+        None => "Unauthorized",
+    };
     let error = HubError::new(ErrorCode::IotHubUnauthorizedAccess, message).with_reason(reason);
     Refusal { error, identity: identity.cloned() }
 }

@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::admin::credentials::identity;
 use crate::error::Answer;
+use crate::names::value;
 use crate::{json, names, query, render};
 
 /// Rows of one answer unless the caller says otherwise; ours.
@@ -116,7 +117,7 @@ struct Event<'a> {
 impl<'a> Event<'a> {
     fn new(partition: usize, event: &'a EventData) -> Self {
         let (body, body_encoding) = match std::str::from_utf8(&event.body) {
-            Ok(text) => (text.to_owned(), "utf-8"),
+            Ok(text) => (text.to_owned(), value::UTF_8),
             Err(_) => (BASE64.encode(&event.body), "base64"),
         };
         let application = event.properties.application.iter();

@@ -1,7 +1,6 @@
 //! `Authorization` -> grant (contract/rest.md 4.3, 5.1): a shared access signature, judged as it stands.
 //!
-//! Failing to prove who calls is 401 whatever the reason. What the authenticator refuses it logs and journals; a
-//! request without the header never reaches it and is logged and journalled here.
+//! Failing to prove who calls is 401 whatever the reason. The authenticator logs and journals each refusal.
 
 use std::sync::Arc;
 
@@ -11,7 +10,6 @@ use axum::middleware::Next;
 use axum::response::Response;
 use hub::access::Grant;
 use hub::error::{ErrorCode, HubError};
-use hub::gate::{Details, JournalEntry, Outcome, Target};
 
 use crate::error::Failure;
 use crate::extract;
@@ -31,39 +29,26 @@ pub(crate) async fn authenticate(
 fn grant(state: &HttpState, request: &Request) -> Result<Arc<Grant>, HubError> {
     let details = extract::details(request.extensions().get());
     let Some(header) = request.headers().get(header::AUTHORIZATION) else {
-        return Err(refuse_missing(state, details));
+        return Err(state.authenticator.refuse_without_credential(
+            None,
+            "Authorization header missing",
+            details,
+        ));
     };
     // A value that is not ASCII is no token either; the authenticator says so in its own words.
     let text = header.to_str().unwrap_or_default().trim();
     let host = request.uri().host().or_else(|| request.headers().get(header::HOST)?.to_str().ok());
-    state.authenticator.authenticate_token_text(text, None, host, details).map_err(as_unauthorized)
+    let granted = state.authenticator.authenticate_token_text(text, None, host, details);
+    granted.map_err(|error| as_unauthorized(state, error))
 }
 
 /// HTTPS tells an unknown identity 401, not 404 (contract/rest.md 4.3).
-fn as_unauthorized(error: HubError) -> HubError {
+fn as_unauthorized(state: &HttpState, error: HubError) -> HubError {
     match error.code() {
-        ErrorCode::DeviceNotFound | ErrorCode::ModuleNotFound => {
-            HubError::new(ErrorCode::IotHubUnauthorizedAccess, error.message())
-        }
+        ErrorCode::DeviceNotFound | ErrorCode::ModuleNotFound => HubError::new(
+            ErrorCode::IotHubUnauthorizedAccess,
+            format!("IotHub '{}' does not contain the specified device", state.hub.name()),
+        ),
         _ => error,
     }
-}
-
-fn refuse_missing(state: &HttpState, details: Details) -> HubError {
-    let code = ErrorCode::IotHubUnauthorizedAccess;
-    tracing::warn!(
-        code = code.number(),
-        "refused: the request has no Authorization header; sign it with the key of a policy"
-    );
-    state.hub.journal().record(JournalEntry {
-        at: state.hub.clock().now(),
-        operation: "Authenticate",
-        target: Target::Hub,
-        subject: None,
-        credential: None,
-        protocol: details.protocol,
-        connection: details.connection,
-        outcome: Outcome::Refused(code),
-    });
-    HubError::new(code, "Authorization header missing")
 }
