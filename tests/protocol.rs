@@ -23,3 +23,7 @@ mod slow;
 mod rest_access;
 #[path = "protocol/rest_input.rs"]
 mod rest_input;
+#[path = "protocol/x509.rs"]
+mod x509;
+#[path = "protocol/x509_refusals.rs"]
+mod x509_refusals;
