@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use crate::app::App;
-use crate::certificates::ROOT_CERTIFICATE;
-use crate::config::Config;
+use crate::config::{Config, Origin};
+use crate::endpoints::reachable;
 use crate::{drain, observe};
 
 use super::connection_string;
@@ -36,7 +36,6 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
 
 fn banner(config: &Config, app: &App) -> anyhow::Result<String> {
     let (host, at) = (config.host_name(), &app.endpoints);
-    let root = app.state.path().join(ROOT_CERTIFICATE);
     let mut text = String::new();
     writeln!(text, "iothub-emulator {}: hub '{}' is ready.\n", env!("CARGO_PKG_VERSION"), app.hub.name())?;
     for (what, addresses) in [
@@ -49,27 +48,20 @@ fn banner(config: &Config, app: &App) -> anyhow::Result<String> {
         writeln!(text, "  {what:<18}{}", listed(addresses))?;
     }
     writeln!(text, "\nService connection string:\n  {}", connection_string::of_policy(config, None)?)?;
-    writeln!(
-        text,
-        "Event Hubs connection string:\n  {}",
-        connection_string::of_event_hub(config, None, &at.amqp)?
-    )?;
-    writeln!(
-        text,
-        "Keys are public development keys. Java and C need a HostName with a dot: put 127.0.0.1 for {host}."
-    )?;
-    writeln!(text, "\nIn another terminal, so that Node trusts the hub and knows it:")?;
-    writeln!(text, "  export NODE_EXTRA_CA_CERTS={}", shell_word(&root.display().to_string()))?;
-    writeln!(text, "  export IOTHUB_CONNECTION_STRING=\"$(iothub-emulator connection-string)\"")?;
+    if config.policies.origin == Origin::Default {
+        writeln!(text, "Its key is the public development key, the same on every machine.")?;
+    }
+    writeln!(text, "Java and C need a HostName with a dot: put 127.0.0.1 for {host}.")?;
+    writeln!(text, "\nNext, in another terminal (Node; the README has the other SDKs):")?;
+    if let Some(admin) = at.admin.first().copied().map(reachable) {
+        writeln!(text, "  curl -s http://{admin}/ca.pem -o root.pem")?;
+    }
+    writeln!(text, "  export NODE_EXTRA_CA_CERTS=$PWD/root.pem")?;
+    writeln!(text, "  export IOTHUB_CONNECTION_STRING='{}'", connection_string::of_policy(config, None)?)?;
     writeln!(text, "\nCtrl-C stops it.")?;
     Ok(text)
 }
 
 fn listed(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
-    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
