@@ -3,7 +3,9 @@
 // azure-iot-device with a device identity over the four transports.
 
 const assert = require('node:assert/strict');
+const path = require('node:path');
 const { test } = require('node:test');
+const { Worker } = require('node:worker_threads');
 
 const { NoRetry, SharedAccessSignature } = require('azure-iot-common');
 const { Client, Message, SharedAccessKeyAuthenticationProvider } = require('azure-iot-device');
@@ -124,28 +126,34 @@ for (const { name, Protocol } of transports.filter(({ protocol }) => protocol.st
 
   test(`a token not renewed over ${name} ends the connection when it expires`, async (t) => {
     const device = await createDevice();
-    const client = await open(t, Client.fromSharedAccessSignature(tokenFor(device, 2), Protocol));
-    client.setRetryPolicy(new NoRetry());
-    await client.sendEvent(new Message('before'));
-
-    await next(client, 'disconnect');
+    const sharedAccessSignature = tokenFor(device, 2);
+    const worker = new Worker(path.join(__dirname, 'sender.worker.js'),
+      { workerData: { sharedAccessSignature, transport: name } });
+    t.after(() => worker.terminate());
+    await next(worker, 'message');
+    assert.equal((await connections(device)).length, 1);
 
     await until(async () => (await connections(device)).length === 0, 'the connection is gone');
+
+    const late = Client.fromSharedAccessSignature(sharedAccessSignature, Protocol);
+    await assert.rejects(late.open(), { name: 'UnauthorizedError' });
+    assert.equal((await registry.get(device.deviceId)).responseBody.connectionState, 'Disconnected');
   });
 }
 
 for (const { name, Protocol } of transports.filter(({ protocol }) => protocol.startsWith('mqtt'))) {
   test(`subscriptions survive the reconnect that renews a token over ${name}`, async (t) => {
     const device = await createDevice();
-    const client = await open(t, Client.fromSharedAccessSignature(tokenFor(device, 1800), Protocol));
+    const provider = SharedAccessKeyAuthenticationProvider.fromConnectionString(device.connectionString);
+    const client = await open(t, Client.fromAuthenticationProvider(provider, Protocol));
     const twin = await client.getTwin();
     twin.on('properties.desired', () => {});
     await report(twin, { subscribed: true });
 
-    const renewed = next(client, '_sharedAccessSignatureUpdated');
-    client.updateSharedAccessSignature(tokenFor(device, 3600));
-    await renewed;
-    assert.equal((await connects(device)).length, 2, 'the SDK reconnected');
+    // New values make the SDK renew its token at once: it drops the connection and comes back with
+    // CleanSession=0, without subscribing again.
+    provider.setTokenRenewalValues(7200, 900);
+    await until(async () => (await connects(device)).length === 2, 'the SDK has reconnected');
 
     const heard = next(twin, 'properties.desired.after');
     const { responseBody: { etag } } = await registry.getTwin(device.deviceId);
