@@ -27,3 +27,11 @@ mod rest_input;
 mod x509;
 #[path = "protocol/x509_refusals.rs"]
 mod x509_refusals;
+#[path = "protocol/ends.rs"]
+mod ends;
+#[path = "protocol/expiry.rs"]
+mod expiry;
+#[path = "protocol/saved_sessions.rs"]
+mod saved_sessions;
+#[path = "protocol/take_over.rs"]
+mod take_over;

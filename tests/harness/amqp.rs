@@ -108,6 +108,15 @@ impl Amqp {
         self.attach(Role::Sender, address).await
     }
 
+    /// Attaches a sender that takes the place of `older`, and why that one is detached.
+    pub(crate) async fn replace_sender(&mut self, address: &str, older: Link) -> (Link, Reason) {
+        let link = Link(self.next_handle);
+        self.next_handle += 1;
+        let attach = attach_frame(&format!("link-{}", link.0), link, Role::Sender, address);
+        self.send(0, FrameBody::Attach(attach)).await;
+        (link, self.detached(older).await)
+    }
+
     /// Attaches a receiver and gives it credit.
     pub(crate) async fn receiver(&mut self, address: &str) -> Result<Link, Reason> {
         let link = self.attach(Role::Receiver, address).await?;
