@@ -4,34 +4,37 @@
 //! - [`garbage`], [`slow`], [`mqtt_misuse`], [`amqp_misuse`], [`amqp_links`]: bad input on every port.
 //! - [`rest_input`], [`rest_access`]: bad input and rights on the REST API.
 //! - [`x509`], [`x509_refusals`]: certificates, accepted and refused.
-//! - [`take_over`], [`ends`], [`expiry`]: one live session per identity, and what ends it.
-//! - [`life`]: start, readiness, drain.
+//! - [`take_over`], [`ends`], [`expiry`]: one live session per identity, and what ends it; [`saved_sessions`]: what
+//!   it leaves behind.
+//! - [`life`]: start, readiness, limits of connections, drain.
 
 mod harness;
 
-#[path = "protocol/garbage.rs"]
-mod garbage;
-#[path = "protocol/mqtt_misuse.rs"]
-mod mqtt_misuse;
 #[path = "protocol/amqp_links.rs"]
 mod amqp_links;
 #[path = "protocol/amqp_misuse.rs"]
 mod amqp_misuse;
-#[path = "protocol/slow.rs"]
-mod slow;
-#[path = "protocol/rest_access.rs"]
-mod rest_access;
-#[path = "protocol/rest_input.rs"]
-mod rest_input;
-#[path = "protocol/x509.rs"]
-mod x509;
-#[path = "protocol/x509_refusals.rs"]
-mod x509_refusals;
 #[path = "protocol/ends.rs"]
 mod ends;
 #[path = "protocol/expiry.rs"]
 mod expiry;
+#[path = "protocol/garbage.rs"]
+mod garbage;
+#[path = "protocol/life.rs"]
+mod life;
+#[path = "protocol/mqtt_misuse.rs"]
+mod mqtt_misuse;
+#[path = "protocol/rest_access.rs"]
+mod rest_access;
+#[path = "protocol/rest_input.rs"]
+mod rest_input;
 #[path = "protocol/saved_sessions.rs"]
 mod saved_sessions;
+#[path = "protocol/slow.rs"]
+mod slow;
 #[path = "protocol/take_over.rs"]
 mod take_over;
+#[path = "protocol/x509.rs"]
+mod x509;
+#[path = "protocol/x509_refusals.rs"]
+mod x509_refusals;

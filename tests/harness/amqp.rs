@@ -7,13 +7,13 @@ use fe2o3_amqp::transport::Transport;
 use fe2o3_amqp::types::definitions::{Error, Role};
 use fe2o3_amqp::types::messaging::message::__private::{Deserializable, Serializable};
 use fe2o3_amqp::types::messaging::{
-    AmqpValue, ApplicationProperties, Body, Data, DeliveryState, Message, MessageId, Properties, Source, Target,
-    TargetArchetype,
+    AmqpValue, ApplicationProperties, Body, Data, DeliveryState, Message, MessageId, Properties, Source,
+    Target, TargetArchetype,
 };
 use fe2o3_amqp::types::performatives::{Attach, Begin, Close, Flow, Open, Transfer};
+use fe2o3_amqp::types::primitives::{SimpleValue, Value};
 use futures_util::{SinkExt as _, StreamExt as _};
 use net::Io;
-use fe2o3_amqp::types::primitives::{SimpleValue, Value};
 use serde_amqp::primitives::Binary;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -52,7 +52,8 @@ impl Amqp {
         let mut header = [0; 8];
         in_time("the protocol header", io.read_exact(&mut header)).await.expect("a protocol header");
         assert_eq!(&header, AMQP_HEADER);
-        let mut amqp = Self { transport: Transport::bind(io, FRAME_BYTES, None), next_handle: 0, next_delivery: 0 };
+        let mut amqp =
+            Self { transport: Transport::bind(io, FRAME_BYTES, None), next_handle: 0, next_delivery: 0 };
         amqp.send(0, FrameBody::Open(open_frame())).await;
         amqp.expect("an open", |body| matches!(body, FrameBody::Open(_)).then_some(())).await;
         amqp.begin(0).await;
@@ -156,7 +157,9 @@ impl Amqp {
         }
         if is_sender {
             self.expect("credit", |body| match body {
-                FrameBody::Flow(flow) if flow.handle.as_ref().is_some_and(|handle| handle.0 == link.0) => flow.link_credit.filter(|credit| *credit > 0),
+                FrameBody::Flow(flow) if flow.handle.as_ref().is_some_and(|handle| handle.0 == link.0) => {
+                    flow.link_credit.filter(|credit| *credit > 0)
+                }
                 _ => None,
             })
             .await;
@@ -196,18 +199,27 @@ impl Amqp {
 
     /// The same on links that are there.
     pub(crate) async fn put_token_on(&mut self, requests: Link, audience: &str, token: &str) -> i32 {
-        let properties = Properties::builder().message_id(MessageId::String("put-1".to_owned())).to("$cbs").reply_to("cbs").build();
+        let properties = Properties::builder()
+            .message_id(MessageId::String("put-1".to_owned()))
+            .to("$cbs")
+            .reply_to("cbs")
+            .build();
         let application = ApplicationProperties::builder()
             .insert("operation", "put-token")
             .insert("type", "servicebus.windows.net:sastoken")
             .insert("name", audience)
             .build();
-        let message: Message<AmqpValue<String>> =
-            Message::builder().properties(properties).application_properties(application).value(token.to_owned()).build();
-        self.transfer(requests, serde_amqp::to_vec(&Serializable(message)).expect("the message encodes")).await;
+        let message: Message<AmqpValue<String>> = Message::builder()
+            .properties(properties)
+            .application_properties(application)
+            .value(token.to_owned())
+            .build();
+        self.transfer(requests, serde_amqp::to_vec(&Serializable(message)).expect("the message encodes"))
+            .await;
         self.expect("the answer to a put-token", |body| {
             let FrameBody::Transfer { payload, .. } = body else { return None };
-            let answer: Deserializable<Message<Body<Value>>> = serde_amqp::from_slice(payload).expect("a message");
+            let answer: Deserializable<Message<Body<Value>>> =
+                serde_amqp::from_slice(payload).expect("a message");
             match answer.0.application_properties?.0.get("status-code")? {
                 SimpleValue::Int(status) => Some(*status),
                 other => panic!("status-code is an int, not {other:?}"),
@@ -219,7 +231,9 @@ impl Amqp {
     /// Sends a message and waits for its outcome.
     pub(crate) async fn deliver(&mut self, link: Link, body: &[u8]) -> Result<(), Reason> {
         let message: Message<Data> = Message::builder().data(Binary::from(body.to_vec())).build();
-        let id = self.transfer(link, serde_amqp::to_vec(&Serializable(message)).expect("the message encodes")).await;
+        let id = self
+            .transfer(link, serde_amqp::to_vec(&Serializable(message)).expect("the message encodes"))
+            .await;
         self.expect("an outcome", |body| {
             let FrameBody::Disposition(disposition) = body else { return None };
             if disposition.role != Role::Receiver || disposition.first != id {

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair,
 };
 
 /// A certificate and its key, both PEM.
@@ -62,7 +63,7 @@ impl Certificates {
 
 /// A version 3 leaf as programs make it: CA:FALSE, client authentication.
 pub(crate) fn v3_leaf(common_name: &str, authority: &Pem) -> Pem {
-    leaf(params(common_name), authority)
+    leaf(&params(common_name), authority)
 }
 
 /// One whose time is over.
@@ -70,7 +71,7 @@ pub(crate) fn expired_leaf(common_name: &str, authority: &Pem) -> Pem {
     let mut params = params(common_name);
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(2021, 1, 1);
-    leaf(params, authority)
+    leaf(&params, authority)
 }
 
 /// One whose time has not begun.
@@ -78,7 +79,7 @@ pub(crate) fn future_leaf(common_name: &str, authority: &Pem) -> Pem {
     let mut params = params(common_name);
     params.not_before = rcgen::date_time_ymd(2200, 1, 1);
     params.not_after = rcgen::date_time_ymd(2201, 1, 1);
-    leaf(params, authority)
+    leaf(&params, authority)
 }
 
 /// A self-signed leaf without CA:TRUE.
@@ -94,7 +95,10 @@ pub(crate) fn authority(common_name: &str) -> Pem {
     let mut params = params(common_name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.extended_key_usages = Vec::new();
-    Pem { certificate: params.self_signed(&key).expect("rcgen makes certificates").pem(), key: key.serialize_pem() }
+    Pem {
+        certificate: params.self_signed(&key).expect("rcgen makes certificates").pem(),
+        key: key.serialize_pem(),
+    }
 }
 
 impl Pem {
@@ -111,7 +115,8 @@ impl Pem {
     fn digest(&self, algorithm: &str) -> String {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("it.pem"), &self.certificate).expect("a temporary file");
-        let output = OpenSsl(folder.path()).run(&["x509", "-in", "it.pem", "-noout", "-fingerprint", algorithm]);
+        let output =
+            OpenSsl(folder.path()).run(&["x509", "-in", "it.pem", "-noout", "-fingerprint", algorithm]);
         let (_, digest) = output.trim().split_once('=').expect("openssl prints name=digest");
         digest.replace(':', "")
     }
@@ -126,12 +131,25 @@ struct OpenSsl<'a>(&'a Path);
 impl OpenSsl<'_> {
     fn self_signed(&self, name: &str, subject: &str, algorithm: &[&str]) -> Pem {
         let (key, certificate) = (self.key(name, algorithm), format!("{name}.pem"));
-        self.run(&["req", "-x509", "-new", "-key", &key, "-subj", subject, "-days", "30", "-out", &certificate]);
+        self.run(&[
+            "req",
+            "-x509",
+            "-new",
+            "-key",
+            &key,
+            "-subj",
+            subject,
+            "-days",
+            "30",
+            "-out",
+            &certificate,
+        ]);
         self.pem(name)
     }
 
     fn signed(&self, name: &str, subject: &str, algorithm: &[&str], authority: &str) -> Pem {
-        let (key, request, certificate) = (self.key(name, algorithm), format!("{name}.csr"), format!("{name}.pem"));
+        let (key, request, certificate) =
+            (self.key(name, algorithm), format!("{name}.csr"), format!("{name}.pem"));
         self.run(&["req", "-new", "-key", &key, "-subj", subject, "-out", &request]);
         let (ca, ca_key) = (format!("{authority}.pem"), format!("{authority}.key"));
         let signing = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial"];
@@ -147,14 +165,23 @@ impl OpenSsl<'_> {
 
     fn pem(&self, name: &str) -> Pem {
         let read = |suffix: &str| {
-            std::fs::read_to_string(self.0.join(format!("{name}.{suffix}"))).expect("openssl wrote its output")
+            std::fs::read_to_string(self.0.join(format!("{name}.{suffix}")))
+                .expect("openssl wrote its output")
         };
         Pem { certificate: read("pem"), key: read("key") }
     }
 
     fn run(&self, arguments: &[&str]) -> String {
-        let output = Command::new("openssl").args(arguments).current_dir(self.0).output().expect("openssl is installed");
-        assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new("openssl")
+            .args(arguments)
+            .current_dir(self.0)
+            .output()
+            .expect("openssl is installed");
+        assert!(
+            output.status.success(),
+            "openssl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).expect("openssl prints text")
     }
 }
@@ -170,7 +197,7 @@ fn params(common_name: &str) -> CertificateParams {
     params
 }
 
-fn leaf(params: CertificateParams, authority: &Pem) -> Pem {
+fn leaf(params: &CertificateParams, authority: &Pem) -> Pem {
     let signer = KeyPair::from_pem(&authority.key).expect("the authority's key is PKCS #8");
     let issuer = Issuer::from_ca_cert_pem(&authority.certificate, signer).expect("rcgen reads the authority");
     let key = KeyPair::generate().expect("ring makes keys");

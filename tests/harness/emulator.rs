@@ -58,7 +58,8 @@ impl Emulator {
     pub(crate) async fn start_with(options: Options, surroundings: Surroundings) -> Self {
         watch_for_panics();
         let state = state_folder();
-        let app = App::start_in(&config(options, state.path()), surroundings).await.expect("free ports are free");
+        let app =
+            App::start_in(&config(options, state.path()), surroundings).await.expect("free ports are free");
         Self { app, clock: None, state }
     }
 
@@ -106,7 +107,13 @@ impl Emulator {
     }
 
     /// A call with a policy's token; `line` is `VERB /path`, to which the api-version is added.
-    pub(crate) async fn call(&self, policy: &str, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn call(
+        &self,
+        policy: &str,
+        line: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let separator = if line.contains('?') { '&' } else { '?' };
         let token = self.policy_token(policy);
         let headers = [headers, &[("Authorization", token.as_str())]].concat();
@@ -164,14 +171,26 @@ impl Emulator {
 
     /// A token of a shared access policy for the whole hub, good for an hour.
     pub(crate) fn policy_token(&self, policy: &str) -> String {
-        let policy = self.app.hub.policies().iter().find(|known| known.name.as_str() == policy).expect("a built-in policy");
-        sas::token("localhost", &policy.keys.primary.to_base64(), self.now() + 3600, Some(policy.name.as_str()))
+        let policy = self
+            .app
+            .hub
+            .policies()
+            .iter()
+            .find(|known| known.name.as_str() == policy)
+            .expect("a built-in policy");
+        sas::token(
+            "localhost",
+            &policy.keys.primary.to_base64(),
+            self.now() + 3600,
+            Some(policy.name.as_str()),
+        )
     }
 
     /// A token of `d` or `d/m` with its own primary key, good for `secs`.
     pub(crate) async fn token(&self, identity: &str, secs: i64) -> String {
         let found = self.identity(identity).await;
-        let key = found["authentication"]["symmetricKey"]["primaryKey"].as_str().expect("an identity with keys");
+        let key =
+            found["authentication"]["symmetricKey"]["primaryKey"].as_str().expect("an identity with keys");
         sas::token(&resource(identity), key, self.now() + secs, None)
     }
 
@@ -201,9 +220,10 @@ impl Emulator {
         (amqp, link)
     }
 
-    /// Stops, and waits for everything to be over.
-    pub(crate) async fn stop(self) {
+    /// Stops, and waits for everything to be over; the folder that is left.
+    pub(crate) async fn stop(self) -> TempDir {
         self.app.stop(Duration::from_secs(10)).await;
+        self.state
     }
 }
 
@@ -228,11 +248,14 @@ pub(crate) fn state_folder() -> TempDir {
     let files = FILES.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = config(Options::default(), folder.path());
-        let state = iothub_emulator::state_folder::StateFolder::open(folder.path()).expect("the folder is ours");
+        let state =
+            iothub_emulator::state_folder::StateFolder::open(folder.path()).expect("the folder is ours");
         let now = SystemClock.now();
         let root = iothub_emulator::certificates::RootAuthority::load_or_make(&state, now).expect("a root");
         root.server_certificate(&config.all_host_names(), &state, now).expect("a server certificate");
-        let entries = std::fs::read_dir(folder.path()).expect("the folder is ours").map(|entry| entry.expect("an entry"));
+        let entries = std::fs::read_dir(folder.path())
+            .expect("the folder is ours")
+            .map(|entry| entry.expect("an entry"));
         entries.map(|entry| (entry.file_name(), std::fs::read(entry.path()).expect("a file"))).collect()
     });
     let folder = tempfile::tempdir().expect("a temporary folder");

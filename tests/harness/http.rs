@@ -43,7 +43,9 @@ impl Answer {
         let head = std::str::from_utf8(&bytes[..head_bytes]).ok()?;
         let mut lines = head.split("\r\n");
         let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.split(' ').next()?.parse().ok()?;
-        let headers = lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        let headers = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_lowercase(), value.to_owned()));
         Some(Self { status, headers: headers.collect(), body: bytes[head_bytes + 4..].to_vec() })
     }
 

@@ -156,7 +156,10 @@ impl Packet {
             (0xd0, []) => Self::PingResp,
             (0x30, [high, low, rest @ ..]) => {
                 let (topic, payload) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
-                Self::Publish { topic: String::from_utf8(topic.to_vec()).expect("topics are UTF-8"), payload: payload.to_vec() }
+                Self::Publish {
+                    topic: String::from_utf8(topic.to_vec()).expect("topics are UTF-8"),
+                    payload: payload.to_vec(),
+                }
             }
             _ => panic!("the hub sent {kind:#04x} {body:02x?}"),
         }

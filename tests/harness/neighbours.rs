@@ -1,8 +1,8 @@
 //! Two clients that do nothing wrong. Whatever another client does, their telemetry is acknowledged.
 
-use crate::harness::{Amqp, Emulator, Mqtt};
 use crate::harness::amqp::Link;
 use crate::harness::watch::nothing_panicked;
+use crate::harness::{Amqp, Emulator, Mqtt};
 
 /// One over MQTT, one over AMQP, connected before the abuse begins.
 pub(crate) struct Neighbours {

@@ -18,7 +18,8 @@ use crate::harness::certificates::Pem;
 use crate::harness::watch::in_time;
 
 /// TLS 1.3 or 1.2, as the peers agree.
-pub(crate) const ANY_VERSION: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+pub(crate) const ANY_VERSION: &[&SupportedProtocolVersion] =
+    &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// A handshake that must succeed.
 pub(crate) async fn connect(
@@ -29,7 +30,9 @@ pub(crate) async fn connect(
 ) -> TlsStream<TcpStream> {
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(root.as_bytes()).expect("the root is PEM")).expect("rustls takes the root");
+    roots
+        .add(CertificateDer::from_pem_slice(root.as_bytes()).expect("the root is PEM"))
+        .expect("rustls takes the root");
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .expect("ring speaks both versions")

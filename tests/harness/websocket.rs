@@ -13,9 +13,13 @@ use crate::harness::watch::in_time;
 pub(crate) async fn upgrade(io: Io, protocol: &'static str) -> Io {
     let mut request = "wss://localhost/$iothub/websocket".into_client_request().expect("a request");
     request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(protocol));
-    let (socket, answer) =
-        in_time("the upgrade", tokio_tungstenite::client_async(request, io)).await.expect("the upgrade is granted");
-    assert_eq!(answer.headers().get("sec-websocket-protocol").map(HeaderValue::as_bytes), Some(protocol.as_bytes()));
+    let (socket, answer) = in_time("the upgrade", tokio_tungstenite::client_async(request, io))
+        .await
+        .expect("the upgrade is granted");
+    assert_eq!(
+        answer.headers().get("sec-websocket-protocol").map(HeaderValue::as_bytes),
+        Some(protocol.as_bytes())
+    );
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     tokio::spawn(carry(socket, theirs));
     Io::new(ours)

@@ -104,13 +104,20 @@ async fn a_frame_that_is_no_performative_closes_the_connection() {
         ("rubbish", whole(2, 0, &[0xff; 64])),
         ("an unknown performative", whole(2, 0, b"\x00\x53\x7f\x45")),
         ("a list longer than its frame", whole(2, 0, b"\x00\x53\x11\xd0\xff\xff\xff\xff\xff\xff\xff\xff")),
-        ("a list that says it has four billion fields", whole(2, 0, b"\x00\x53\x11\xd0\x00\x00\x00\x04\xff\xff\xff\xff")),
+        (
+            "a list that says it has four billion fields",
+            whole(2, 0, b"\x00\x53\x11\xd0\x00\x00\x00\x04\xff\xff\xff\xff"),
+        ),
         ("descriptors within descriptors", whole(2, 0, &[0; 60_000])),
-        ("lists within lists", whole(2, 0, &[&b"\x00\x53\x11"[..], &b"\xc0\xfe\x01".repeat(15_000)].concat())),
+        (
+            "lists within lists",
+            whole(2, 0, &[&b"\x00\x53\x11"[..], &b"\xc0\xfe\x01".repeat(15_000)].concat()),
+        ),
         ("a second open", open_bytes()),
     ];
     for (what, bytes) in cases {
-        let said = answer_to(&emulator, Port::Amqps, &[&AMQP_HEADER[..], &open_bytes(), &bytes].concat()).await;
+        let said =
+            answer_to(&emulator, Port::Amqps, &[&AMQP_HEADER[..], &open_bytes(), &bytes].concat()).await;
         assert!(contains(&said, CLOSE), "{what}: {said:02x?}");
         neighbours.are_untouched().await;
     }
@@ -148,7 +155,8 @@ async fn bad_credentials_in_the_sasl_layer_get_outcome_1_and_the_end() {
         (b"EXTERNAL", b""),
     ];
     for (mechanism, response) in cases {
-        let said = answer_to(&emulator, Port::Amqps, &[&SASL_HEADER[..], &init(mechanism, response)].concat()).await;
+        let said =
+            answer_to(&emulator, Port::Amqps, &[&SASL_HEADER[..], &init(mechanism, response)].concat()).await;
         assert!(said.starts_with(SASL_HEADER) && contains(&said, refused), "{mechanism:?}: {said:02x?}");
         assert!(!contains(&said, CLOSE), "a failed SASL layer is not opened: {said:02x?}");
     }
@@ -218,7 +226,8 @@ async fn a_token_no_one_signed_is_refused_by_number_and_leaves_the_connection_op
     let requests = amqp.sender("$cbs").await.expect("everybody may attach to $cbs");
     amqp.receiver("$cbs").await.expect("everybody may attach to $cbs");
     let audience = resource("d1");
-    let (long, later) = (format!("SharedAccessSignature sr={}", "x".repeat(30_000)), good.replace("se=", "se=9"));
+    let (long, later) =
+        (format!("SharedAccessSignature sr={}", "x".repeat(30_000)), good.replace("se=", "se=9"));
     let bad: [(&str, &[i32]); 6] = [
         ("", &[400, 401]),
         ("Bearer x", &[400, 401]),

@@ -97,7 +97,8 @@ async fn new_keys_end_the_session_they_are_for_and_let_the_next_one_in() {
         for identity in ["d1", "d1/m1"] {
             let old = family.emulator.token(identity, 3600).await;
             let mut body = family.emulator.identity(identity).await;
-            body["authentication"]["symmetricKey"] = json!({ "primaryKey": NEW_KEY, "secondaryKey": NEW_KEY });
+            body["authentication"]["symmetricKey"] =
+                json!({ "primaryKey": NEW_KEY, "secondaryKey": NEW_KEY });
             family.emulator.owner(&format!("PUT {}", path(identity)), &ANY, &body).await.ok();
             let mut mqtt = Mqtt::new(family.emulator.io(Port::Mqtts).await);
             assert_eq!(mqtt.log_in(&Login::new(identity, &old)).await, (false, 5), "{identity}");

@@ -32,8 +32,11 @@ async fn garbage_instead_of_tls_is_hung_up_on() {
 async fn plain_protocols_on_tls_ports_are_hung_up_on() {
     let emulator = Emulator::start().await;
     let mut neighbours = Neighbours::move_in(&emulator).await;
-    let openings: [&[u8]; 3] =
-        [b"AMQP\x00\x01\x00\x00", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"];
+    let openings: [&[u8]; 3] = [
+        b"AMQP\x00\x01\x00\x00",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00",
+    ];
     for port in TLS_PORTS {
         for opening in openings {
             let mut io = emulator.tcp(port).await;

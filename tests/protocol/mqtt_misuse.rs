@@ -58,7 +58,9 @@ async fn a_username_of_one_megabyte_is_refused() {
 async fn the_longest_username_mqtt_can_say_is_refused_with_5() {
     let emulator = Emulator::start().await;
     let mut neighbours = Neighbours::move_in(&emulator).await;
-    for username in ["u".repeat(65_535), "/".repeat(65_535), format!("localhost/d1/?{}", "a=b&".repeat(16_000))] {
+    for username in
+        ["u".repeat(65_535), "/".repeat(65_535), format!("localhost/d1/?{}", "a=b&".repeat(16_000))]
+    {
         let mut mqtt = Mqtt::new(emulator.io(Port::Mqtts).await);
         let login = Login { username, ..Login::new("d1", "SharedAccessSignature sr=x") };
         assert_eq!(mqtt.log_in(&login).await, (false, 5));
@@ -133,19 +135,26 @@ async fn packets_that_break_a_rule_end_a_connection_that_was_accepted() {
     let mut neighbours = Neighbours::move_in(&emulator).await;
     emulator.create_device("d1").await;
     let topic = "devices/d1/messages/events/";
-    let subscribe = |options: u8| packet(0x82, &[&[0, 1][..], &text("$iothub/twin/res/#"), &[options]].concat());
+    let subscribe =
+        |options: u8| packet(0x82, &[&[0, 1][..], &text("$iothub/twin/res/#"), &[options]].concat());
     let cases: [(&str, Vec<u8>); 17] = [
         ("QoS 2", publish_packet(0x34, topic, Some(1), b"x")),
         ("QoS 3", publish_packet(0x36, topic, Some(1), b"x")),
         ("DUP with QoS 0", publish_packet(0x38, topic, None, b"x")),
         ("packet id 0", publish_packet(0x32, topic, Some(0), b"x")),
         ("an unknown topic", publish_packet(0x32, "nowhere", Some(1), b"x")),
-        ("a topic of another device", publish_packet(0x32, "devices/good-mqtt/messages/events/", Some(1), b"x")),
+        (
+            "a topic of another device",
+            publish_packet(0x32, "devices/good-mqtt/messages/events/", Some(1), b"x"),
+        ),
         ("a wildcard in a topic", publish_packet(0x32, "devices/+/messages/events/", Some(1), b"x")),
         ("a NUL in a topic", publish_packet(0x32, "devices/d1/messages/events/a=\0", Some(1), b"x")),
         ("an empty topic", publish_packet(0x32, "", Some(1), b"x")),
         ("a topic longer than its packet", packet(0x32, &[0xff, 0xff, b'd'])),
-        ("a message of 256 KiB and one byte", publish_packet(0x32, topic, Some(1), &vec![b'x'; 256 * 1024 + 1])),
+        (
+            "a message of 256 KiB and one byte",
+            publish_packet(0x32, topic, Some(1), &vec![b'x'; 256 * 1024 + 1]),
+        ),
         ("SUBSCRIBE without its reserved bit", packet(0x80, &[0, 1])),
         ("SUBSCRIBE without filters", packet(0x82, &[0, 1])),
         ("SUBSCRIBE with reserved options", subscribe(0x04)),

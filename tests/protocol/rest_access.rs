@@ -52,7 +52,8 @@ async fn each_policy_may_do_what_its_rights_say_and_nothing_else() {
     for (policy, rights) in POLICIES {
         let emulator = emulator().await;
         for (line, body, right) in CALLS {
-            let headers = if line.starts_with("POST") { [("X-HTTP-Method-Override", "PATCH")].as_slice() } else { &[] };
+            let headers =
+                if line.starts_with("POST") { [("X-HTTP-Method-Override", "PATCH")].as_slice() } else { &[] };
             let answer = emulator.call(policy, line, headers, body).await;
             if rights.contains(&right) {
                 assert!((200..300).contains(&answer.status), "{policy}, {line}: {answer}");
@@ -70,7 +71,12 @@ async fn each_policy_may_do_what_its_rights_say_and_nothing_else() {
 #[tokio::test]
 async fn a_refused_call_is_in_the_journal_with_the_policy_that_signed_it() {
     let emulator = emulator().await;
-    let call = emulator.call("registryRead", "PUT /devices/d1/modules/m2", &[], r#"{"deviceId":"d1","moduleId":"m2"}"#);
+    let call = emulator.call(
+        "registryRead",
+        "PUT /devices/d1/modules/m2",
+        &[],
+        r#"{"deviceId":"d1","moduleId":"m2"}"#,
+    );
     call.await.refused(401, "IotHubUnauthorizedAccess");
     let rows = emulator.journal("d1/m2").await;
     let row = rows.first().expect("a row about the refusal");
@@ -83,7 +89,13 @@ async fn tokens_that_prove_nothing_are_refused() {
     let emulator = emulator().await;
     let owner = |resource: &str, expiry: i64, name: &str| {
         let policies = emulator.app.hub.policies();
-        let key = policies.iter().find(|policy| policy.name.as_str() == "iothubowner").expect("it is built in").keys.primary.to_base64();
+        let key = policies
+            .iter()
+            .find(|policy| policy.name.as_str() == "iothubowner")
+            .expect("it is built in")
+            .keys
+            .primary
+            .to_base64();
         sas::token(resource, &key, expiry, Some(name))
     };
     let later = emulator.now() + 3600;
@@ -101,7 +113,15 @@ async fn tokens_that_prove_nothing_are_refused() {
         ("another hub", owner("other.azure-devices.net", later, "iothubowner")),
         ("a part of the hub", owner("localhost/devices/other", later, "iothubowner")),
         ("a token of a device", own),
-        ("a wrong key", sas::token("localhost", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", later, Some("iothubowner"))),
+        (
+            "a wrong key",
+            sas::token(
+                "localhost",
+                "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+                later,
+                Some("iothubowner"),
+            ),
+        ),
         ("a token of 60 KB", format!("SharedAccessSignature sr={}", "x".repeat(60_000))),
     ];
     let line = "GET /devices/d1?api-version=2021-04-12";
@@ -124,7 +144,8 @@ async fn a_refusal_never_repeats_a_secret() {
     let emulator = emulator().await;
     let token = emulator.token("d1", -10).await;
     let signature = token.split("sig=").nth(1).and_then(|rest| rest.split('&').next()).expect("a signature");
-    let answer = emulator.https("GET /devices/d1?api-version=2021-04-12", &[("Authorization", &token)], "").await;
+    let answer =
+        emulator.https("GET /devices/d1?api-version=2021-04-12", &[("Authorization", &token)], "").await;
     answer.refused(401, "IotHubUnauthorizedAccess");
     let journal = emulator.admin("GET /admin/journal", &Value::Null).await;
     for text in [answer.body, journal.body] {

@@ -41,8 +41,18 @@ async fn raw(emulator: &Emulator, line: &str, body: &str) -> Answer {
 async fn malformed_json_is_a_format_error_and_changes_nothing() {
     let (emulator, before) = populated().await;
     let deep = format!("{{\"tags\":{}", "[".repeat(50_000));
-    let bodies = ["{", "{\"deviceId\":", "nonsense", "{\"deviceId\":\"d1\",}", "{\"a\":1}{\"b\":2}", "'d1'", deep.as_str()];
-    for line in ["PUT /devices/new", "PUT /devices/d1/modules/new", "PATCH /twins/d1", "PUT /twins/d1/modules/m1"] {
+    let bodies = [
+        "{",
+        "{\"deviceId\":",
+        "nonsense",
+        "{\"deviceId\":\"d1\",}",
+        "{\"a\":1}{\"b\":2}",
+        "'d1'",
+        deep.as_str(),
+    ];
+    for line in
+        ["PUT /devices/new", "PUT /devices/d1/modules/new", "PATCH /twins/d1", "PUT /twins/d1/modules/m1"]
+    {
         for body in bodies {
             raw(&emulator, line, body).await.refused(400, "IotHubFormatError");
         }
@@ -89,9 +99,7 @@ async fn keys_of_16_to_64_bytes_are_taken_and_others_refused() {
     use base64::Engine as _;
     let (emulator, before) = populated().await;
     let key = |bytes: usize| base64::engine::general_purpose::STANDARD.encode(vec![7; bytes]);
-    let with = |primary: &str, secondary: &str| {
-        json!({ "authentication": { "type": "sas", "symmetricKey": { "primaryKey": primary, "secondaryKey": secondary } } })
-    };
+    let with = |primary: &str, secondary: &str| json!({ "authentication": { "type": "sas", "symmetricKey": { "primaryKey": primary, "secondaryKey": secondary } } });
     let good = key(32);
     for (primary, secondary) in [
         (key(15), good.clone()),
@@ -118,7 +126,9 @@ async fn keys_of_16_to_64_bytes_are_taken_and_others_refused() {
 #[tokio::test]
 async fn thumbprints_of_other_lengths_are_refused() {
     let (emulator, before) = populated().await;
-    for thumbprint in ["A".repeat(39), "A".repeat(41), "A".repeat(63), "G".repeat(40), format!("{}AA", "AA:".repeat(19))] {
+    for thumbprint in
+        ["A".repeat(39), "A".repeat(41), "A".repeat(63), "G".repeat(40), format!("{}AA", "AA:".repeat(19))]
+    {
         let body = json!({
             "deviceId": "new",
             "authentication": { "type": "selfSigned", "x509Thumbprint": { "primaryThumbprint": thumbprint } },
@@ -148,7 +158,11 @@ async fn a_twin_past_a_limit_is_refused_and_one_at_the_limit_is_taken() {
         // one.two...ten.property is the deepest.
         ("ten levels and a property", desired(nested(11)), desired(nested(12))),
         ("a key of 1024 bytes", tags(json!({ "k".repeat(1024): 1 })), tags(json!({ "k".repeat(1025): 1 }))),
-        ("a string of 4096 bytes", tags(json!({ "s": "s".repeat(4096) })), tags(json!({ "s": "s".repeat(4097) }))),
+        (
+            "a string of 4096 bytes",
+            tags(json!({ "s": "s".repeat(4096) })),
+            tags(json!({ "s": "s".repeat(4097) })),
+        ),
         ("the largest integer", desired(json!({ "i": largest })), desired(json!({ "i": largest + 1 }))),
         ("the smallest integer", desired(json!({ "i": smallest })), desired(json!({ "i": smallest - 1 }))),
     ];
@@ -165,7 +179,8 @@ async fn a_twin_past_a_limit_is_refused_and_one_at_the_limit_is_taken() {
             let answer = emulator.owner(&format!("PATCH {path}"), &[], &tags(json!({ key: 1 }))).await;
             answer.refused(400, "ArgumentInvalid");
         }
-        let with_null = emulator.owner(&format!("PATCH {path}"), &[], &desired(json!({ "a": [1, null] }))).await;
+        let with_null =
+            emulator.owner(&format!("PATCH {path}"), &[], &desired(json!({ "a": [1, null] }))).await;
         with_null.refused(400, "ArgumentInvalid");
     }
     assert_eq!(snapshot(&emulator).await, before);
@@ -196,7 +211,12 @@ async fn a_stale_etag_is_412_and_changes_nothing() {
     }
     assert_eq!(snapshot(&emulator).await, before);
     // The current one, in each of the forms SDKs send, is good.
-    for form in [|tag: &str| format!("\"{tag}\""), |tag: &str| tag.to_owned(), |_: &str| "*".to_owned(), |_: &str| "\"*\"".to_owned()] {
+    for form in [
+        |tag: &str| format!("\"{tag}\""),
+        |tag: &str| tag.to_owned(),
+        |_: &str| "*".to_owned(),
+        |_: &str| "\"*\"".to_owned(),
+    ] {
         let twin = emulator.owner("GET /twins/d1", &[], &Value::Null).await.ok();
         let current = form(twin["etag"].as_str().expect("a twin has an etag"));
         emulator.owner("PATCH /twins/d1", &[("If-Match", &current)], &patch).await.ok();
@@ -211,7 +231,10 @@ async fn creating_what_exists_is_409_and_updating_what_does_not_404() {
     let again = emulator.owner("PUT /devices/d1/modules/m1", &[], &module).await;
     again.refused(409, "ModuleAlreadyExistsOnDevice");
     let any = [("If-Match", "*")];
-    emulator.owner("PUT /devices/nobody", &any, &json!({ "deviceId": "nobody" })).await.refused(404, "DeviceNotFound");
+    emulator
+        .owner("PUT /devices/nobody", &any, &json!({ "deviceId": "nobody" }))
+        .await
+        .refused(404, "DeviceNotFound");
     let nobody = json!({ "deviceId": "d1", "moduleId": "nobody" });
     emulator.owner("PUT /devices/d1/modules/nobody", &any, &nobody).await.refused(404, "ModuleNotFound");
     emulator.owner("DELETE /devices/nobody", &any, &Value::Null).await.refused(404, "DeviceNotFound");
@@ -238,7 +261,8 @@ async fn a_body_past_1_mib_is_cut_off() {
 
 /// Sends chunks until the other side has enough, or far too many have gone; how many bytes that were.
 async fn write_without_end(io: &mut Io) -> usize {
-    let chunk = [format!("{:x}\r\n", 64 * 1024).into_bytes(), vec![b' '; 64 * 1024], b"\r\n".to_vec()].concat();
+    let chunk =
+        [format!("{:x}\r\n", 64 * 1024).into_bytes(), vec![b' '; 64 * 1024], b"\r\n".to_vec()].concat();
     let mut written = 0;
     while written < 128 << 20 {
         let write = async { io.write_all(&chunk).await.is_ok() && io.flush().await.is_ok() };
@@ -255,8 +279,18 @@ async fn a_missing_or_wrong_api_version_is_refused() {
     let (emulator, before) = populated().await;
     let token = emulator.policy_token("iothubowner");
     let headers = [("Authorization", token.as_str())];
-    for query in ["", "?api-version=", "?api-version=latest", "?api-version=2015-01-01", "?api-version=2021-13-40", "?top=1"] {
-        emulator.https(&format!("GET /devices{query}"), &headers, "").await.refused(400, "InvalidProtocolVersion");
+    for query in [
+        "",
+        "?api-version=",
+        "?api-version=latest",
+        "?api-version=2015-01-01",
+        "?api-version=2021-13-40",
+        "?top=1",
+    ] {
+        emulator
+            .https(&format!("GET /devices{query}"), &headers, "")
+            .await
+            .refused(400, "InvalidProtocolVersion");
     }
     for version in ["2016-02-03", "2018-08-30-preview", "2024-03-31", "2099-01-01"] {
         emulator.https(&format!("GET /devices?api-version={version}"), &headers, "").await.ok();
@@ -267,10 +301,25 @@ async fn a_missing_or_wrong_api_version_is_refused() {
 #[tokio::test]
 async fn unknown_routes_are_404_and_wrong_verbs_405() {
     let (emulator, before) = populated().await;
-    for path in ["/", "/nonsense", "/devices/d1/nonsense", "/$admin/x", "/admin/journal", "/ready", "/devices//", "/../etc/passwd"] {
+    for path in [
+        "/",
+        "/nonsense",
+        "/devices/d1/nonsense",
+        "/$admin/x",
+        "/admin/journal",
+        "/ready",
+        "/devices//",
+        "/../etc/passwd",
+    ] {
         raw(&emulator, &format!("GET {path}"), "").await.refused(404, "GenericNotFound");
     }
-    for line in ["PATCH /devices/d1", "DELETE /devices", "POST /devices/d1/modules/m1", "DELETE /twins/d1", "BREW /devices/d1"] {
+    for line in [
+        "PATCH /devices/d1",
+        "DELETE /devices",
+        "POST /devices/d1/modules/m1",
+        "DELETE /twins/d1",
+        "BREW /devices/d1",
+    ] {
         raw(&emulator, line, "").await.refused(405, "GenericMethodNotAllowed");
     }
     assert_eq!(snapshot(&emulator).await, before);
@@ -288,7 +337,12 @@ async fn requests_that_are_no_http_are_refused_and_change_nothing() {
         "PUT /devices/new?{VERSION} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}\r\n\
          Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{{}}"
     );
-    for request in [twice.as_str(), "GET /devices HTTP/9.9\r\n\r\n", "GET /dev ices HTTP/1.1\r\n\r\n", "\0\0\0\0 / HTTP/1.1\r\n\r\n"] {
+    for request in [
+        twice.as_str(),
+        "GET /devices HTTP/9.9\r\n\r\n",
+        "GET /dev ices HTTP/1.1\r\n\r\n",
+        "\0\0\0\0 / HTTP/1.1\r\n\r\n",
+    ] {
         let answer = http::exchange(emulator.io(Port::Https).await, request.as_bytes()).await;
         assert_eq!(answer.status, 400, "{request:?}: {answer}");
     }

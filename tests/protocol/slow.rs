@@ -98,7 +98,9 @@ async fn a_secured_connection_that_says_nothing_is_cut() {
     for port in [Port::Admin, Port::Amqp, Port::Amqps, Port::Https, Port::Mqtts] {
         ios.push((port, emulator.io(port).await));
     }
-    for (port, said) in futures_util::future::join_all(ios.iter_mut().map(async |(port, io)| (*port, is_cut(io).await))).await {
+    for (port, said) in
+        futures_util::future::join_all(ios.iter_mut().map(async |(port, io)| (*port, is_cut(io).await))).await
+    {
         assert!(said.is_empty(), "{port:?} said {said:02x?}");
     }
     neighbours.are_untouched().await;
@@ -109,7 +111,10 @@ async fn an_http_head_byte_by_byte_is_cut() {
     let emulator = impatient_emulator().await;
     let mut neighbours = Neighbours::move_in(&emulator).await;
     let head = b"GET /devices?api-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\nX-A: ";
-    let ends = tokio::join!(dribble(emulator.io(Port::Https).await, head), dribble(emulator.io(Port::Admin).await, head));
+    let ends = tokio::join!(
+        dribble(emulator.io(Port::Https).await, head),
+        dribble(emulator.io(Port::Admin).await, head)
+    );
     for (said, _) in [ends.0, ends.1] {
         assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&said));
     }

@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::emulator::{resource, telemetry_address, telemetry_topic};
-use crate::harness::{Amqp, Emulator, Mqtt, Port, websocket};
 use crate::harness::amqp::{Link, Reason};
+use crate::harness::emulator::{resource, telemetry_address, telemetry_topic};
 use crate::harness::mqtt::Login;
+use crate::harness::{Amqp, Emulator, Mqtt, Port, websocket};
 
 /// Who is connected as `identity`: the protocols, by the admin API.
 async fn connected(emulator: &Emulator, identity: &str) -> Vec<String> {

@@ -12,15 +12,22 @@ use crate::harness::{Amqp, Emulator, Mqtt, Port, tls, websocket};
 
 /// The ways in, with the journal's name for each.
 const TRANSPORTS: [&str; 4] = ["mqtt", "mqtt-ws", "amqp", "amqp-ws"];
-const TLS_VERSIONS: [&[&SupportedProtocolVersion]; 2] = [&[&rustls::version::TLS13], &[&rustls::version::TLS12]];
+const TLS_VERSIONS: [&[&SupportedProtocolVersion]; 2] =
+    [&[&rustls::version::TLS13], &[&rustls::version::TLS12]];
 
-async fn io(emulator: &Emulator, transport: &str, pem: &Pem, versions: &[&'static SupportedProtocolVersion]) -> Io {
+async fn io(
+    emulator: &Emulator,
+    transport: &str,
+    pem: &Pem,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Io {
     let port = match transport {
         "mqtt" => Port::Mqtts,
         "amqp" => Port::Amqps,
         _ => Port::Https,
     };
-    let secured = tls::connect(emulator.address(port), &emulator.app.root_certificate, Some(pem), versions).await;
+    let secured =
+        tls::connect(emulator.address(port), &emulator.app.root_certificate, Some(pem), versions).await;
     match transport {
         "mqtt-ws" => websocket::upgrade(Io::new(secured), "mqtt").await,
         "amqp-ws" => websocket::upgrade(Io::new(secured), "AMQPWSB10").await,
@@ -40,13 +47,19 @@ async fn gets_in(emulator: &Emulator, identity: &str, pem: &Pem, credential: &st
             } else {
                 let mut amqp = Amqp::open(io).await;
                 let telemetry = amqp.sender(&telemetry_address(identity)).await;
-                let telemetry = telemetry.unwrap_or_else(|reason| panic!("{identity} over {transport}: {reason:?}"));
+                let telemetry =
+                    telemetry.unwrap_or_else(|reason| panic!("{identity} over {transport}: {reason:?}"));
                 assert_eq!(amqp.deliver(telemetry, transport.as_bytes()).await, Ok(()));
             }
             let rows = emulator.journal(identity).await;
-            let row = rows.iter().find(|row| row["operation"] == "Connect").expect("a row about the connection");
+            let row =
+                rows.iter().find(|row| row["operation"] == "Connect").expect("a row about the connection");
             let found = [&row["outcome"], &row["credential"], &row["protocol"], &row["identity"]];
-            assert_eq!(found, [&json!("succeeded"), &json!(credential), &json!(transport), &json!(identity)], "{row}");
+            assert_eq!(
+                found,
+                [&json!("succeeded"), &json!(credential), &json!(transport), &json!(identity)],
+                "{row}"
+            );
         }
     }
 }

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::certificates::{Certificates, Pem, authority, expired_leaf, future_leaf, self_signed_leaf, v3_leaf};
+use crate::harness::certificates::{
+    Certificates, Pem, authority, expired_leaf, future_leaf, self_signed_leaf, v3_leaf,
+};
 use crate::harness::emulator::{resource, telemetry_address};
 use crate::harness::mqtt::Login;
 use crate::harness::{Amqp, Emulator, Mqtt, Port};
