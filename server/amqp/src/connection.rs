@@ -28,8 +28,10 @@ const IDLE_READ_BYTES: usize = 512;
 const BUSY_READ_BYTES: usize = 16 * 1024;
 /// How long a client may leave our bytes unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to leave by itself after its links were detached.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long we wait for a client's close after ours.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Heartbeats are not sent more often than this, however short a silence the client asks for.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(250);
 
@@ -76,7 +78,7 @@ impl<'h> Connection<'h> {
             if self.engine.is_done() {
                 return Ok(());
             }
-            self.clocks.note_state(&self.engine);
+            self.clocks.note_state(&self.engine, &self.links);
             let due = self.clocks.next_alarm(&self.engine, &self.links);
             if due < alarm.deadline() {
                 alarm.as_mut().reset(due);
@@ -86,8 +88,11 @@ impl<'h> Connection<'h> {
                 () = drain.cancelled(), if !is_draining => {
                     is_draining = true;
                     let condition = Condition::new(conditions::CONNECTION_FORCED, "the hub is stopping");
-                    self.engine.close(Some(&condition));
-                    self.links.clear();
+                    if self.links.ask_to_leave(&mut self.engine) {
+                        self.links.leaving = Some(condition);
+                    } else {
+                        self.engine.close(Some(&condition));
+                    }
                 }
                 () = alarm.as_mut() => {
                     if self.on_alarm() == Alarm::HangUp {
@@ -154,13 +159,24 @@ impl<'h> Connection<'h> {
                 tracing::debug!("closing the connection: {reason}");
                 return Alarm::HangUp;
             }
-            Due::Close(name, reason) => {
-                tracing::debug!("closing the connection: {reason}");
-                self.engine.close(Some(&Condition::new(name, reason)));
-                self.links.clear();
+            Due::Close => self.close(&Condition::new(
+                conditions::UNAUTHORIZED_ACCESS,
+                "no token was put and no link attached with a certificate in time",
+            )),
+            Due::Leave => {
+                self.clocks.asked_to_leave = None;
+                if let Some(condition) = self.links.overstayed() {
+                    self.close(&condition);
+                }
             }
         }
         Alarm::Handled
+    }
+
+    fn close(&mut self, condition: &Condition) {
+        tracing::debug!(code = condition.name, "closing the connection: {}", condition.description);
+        self.engine.close(Some(condition));
+        self.links.clear();
     }
 }
 
@@ -218,13 +234,17 @@ struct Clocks {
     last_write: Instant,
     accepted: Instant,
     opened: Option<Instant>,
+    asked_to_leave: Option<Instant>,
     closed: Option<Instant>,
 }
 
 enum Due {
-    Close(&'static str, &'static str),
+    /// The client did not authenticate.
+    Close,
     HangUp(&'static str),
     Heartbeat,
+    /// The client was asked to leave and did not.
+    Leave,
     Nothing,
 }
 
@@ -238,11 +258,15 @@ impl Clocks {
             last_write: now,
             accepted: now,
             opened: None,
+            asked_to_leave: None,
             closed: None,
         }
     }
 
-    fn note_state(&mut self, engine: &Engine) {
+    fn note_state(&mut self, engine: &Engine, links: &Links<'_>) {
+        if links.leaving.is_some() {
+            self.asked_to_leave.get_or_insert_with(Instant::now);
+        }
         if engine.is_open() {
             self.opened.get_or_insert_with(Instant::now);
         }
@@ -260,7 +284,8 @@ impl Clocks {
             (None, Some(opened)) if !links.is_authenticated() => opened + self.authentication_timeout,
             (None, Some(_)) => silence,
         };
-        limit.min(silence).min(self.heartbeat(engine).unwrap_or(silence))
+        let leave = self.asked_to_leave.map_or(silence, |asked| asked + LEAVE_TIMEOUT);
+        limit.min(leave).min(silence).min(self.heartbeat(engine).unwrap_or(silence))
     }
 
     fn due(&self, engine: &Engine, links: &Links<'_>) -> Due {
@@ -276,10 +301,12 @@ impl Clocks {
                 return Due::HangUp("it was not opened in time");
             }
             Some(opened) if !links.is_authenticated() && now >= opened + self.authentication_timeout => {
-                let reason = "no token was put and no link attached with a certificate in time";
-                return Due::Close(conditions::UNAUTHORIZED_ACCESS, reason);
+                return Due::Close;
             }
             _ => {}
+        }
+        if self.asked_to_leave.is_some_and(|asked| now >= asked + LEAVE_TIMEOUT) {
+            return Due::Leave;
         }
         match self.heartbeat(engine) {
             Some(at) if now >= at => Due::Heartbeat,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 
 use futures_util::stream::{SelectAll, Stream};
-use hub::device_session::Delivery as SessionDelivery;
+use hub::device_session::{Delivery as SessionDelivery, DisconnectReason};
 use hub::gate::{Details, ProtocolLabel};
 use hub::ids::IdentityId;
 use net::{Carrier, PeerInfo};
@@ -21,6 +21,7 @@ use crate::cbs::{self, Claims, Verifier};
 use crate::device::links::{Connected, DeviceLink};
 use crate::device::{telemetry, twin};
 use crate::engine::{AttachRequest, Condition, Engine, Event, LinkId, SaslRequest};
+use crate::error::session_end;
 use crate::names::{conditions, labels};
 use crate::{AmqpHead, sasl};
 
@@ -40,6 +41,11 @@ pub(crate) struct Links<'h> {
     /// Deliveries of all connected identities; polled by the connection's loop.
     pub(crate) deliveries: Deliveries,
     was_authenticated: bool,
+    /// Why the client is expected to leave: it was told by a detach, and the connection closes if it stays.
+    pub(crate) leaving: Option<Condition>,
+    is_stopping: bool,
+    /// A device link was detached because the hub stops.
+    was_told_of_stop: bool,
 }
 
 /// What an accepted link is for.
@@ -66,6 +72,9 @@ impl<'h> Links<'h> {
             connected: HashMap::new(),
             deliveries: SelectAll::new(),
             was_authenticated: false,
+            leaving: None,
+            is_stopping: false,
+            was_told_of_stop: false,
         }
     }
 
@@ -160,6 +169,9 @@ impl<'h> Links<'h> {
 
     /// Decides by address and direction alone (contract/amqp.md 1.4), then by claim.
     async fn node_for(&mut self, request: &AttachRequest) -> Result<(LinkNode, usize), Condition> {
+        if self.is_stopping {
+            return Err(session_end(DisconnectReason::HubStopping));
+        }
         let address = request.address.as_deref().unwrap_or_default();
         let Some(node) = Node::parse(address) else {
             return Err(Condition::new(conditions::NOT_FOUND, format!("there is no node '{address}'")));

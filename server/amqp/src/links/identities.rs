@@ -13,7 +13,7 @@ use hub::error::HubError;
 use hub::gate::operations::Connect;
 use hub::ids::{IdentityId, ModuleId};
 
-use super::{Links, unauthorized};
+use super::{LinkNode, Links, unauthorized};
 use crate::address::IdentityAddress;
 use crate::device::links::{Connected, DeviceLink};
 use crate::device::twin;
@@ -138,14 +138,36 @@ impl Links<'_> {
             | DisconnectReason::KeysChanged => {
                 self.claims.remove(identity);
             }
-            DisconnectReason::HubStopping | DisconnectReason::SlowConsumer | DisconnectReason::TakenOver => {}
+            DisconnectReason::HubStopping => self.was_told_of_stop = true,
+            DisconnectReason::SlowConsumer | DisconnectReason::TakenOver => {}
         }
-        let is_expired = reason == DisconnectReason::CredentialsExpired;
-        if is_expired && self.connected.is_empty() && self.claims.is_empty() {
-            // The connection carried nobody else (contract/amqp.md 2.1).
-            engine.close(Some(&condition));
-            self.clear();
+        if reason == DisconnectReason::CredentialsExpired && !self.carries_anybody() {
+            self.leaving = Some(condition);
         }
+    }
+
+    /// Whether the connection holds a claim or a connected identity.
+    fn carries_anybody(&self) -> bool {
+        !self.connected.is_empty() || !self.claims.is_empty()
+    }
+
+    /// The client was asked to leave and is still there: why to close, unless it put a new token meanwhile.
+    pub(crate) fn overstayed(&mut self) -> Option<Condition> {
+        let condition = self.leaving.take()?;
+        (self.is_stopping || !self.carries_anybody()).then_some(condition)
+    }
+
+    /// Asks the client to leave, because the hub stops: detaches its device links, or where it has none yet those
+    /// to `$cbs`. `false` when it has no link at all.
+    pub(crate) fn ask_to_leave(&mut self, engine: &mut Engine) -> bool {
+        let condition = session_end(DisconnectReason::HubStopping);
+        let (device, cbs): (Vec<_>, Vec<_>) =
+            self.nodes.drain().partition(|(_, node)| matches!(node, LinkNode::Device(..)));
+        let asked = if device.is_empty() && !self.was_told_of_stop { cbs } else { device };
+        asked.iter().for_each(|(link, _)| engine.detach(*link, &condition));
+        self.connected.clear();
+        self.is_stopping = true;
+        self.was_told_of_stop || !asked.is_empty()
     }
 }
 
