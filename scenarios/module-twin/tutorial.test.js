@@ -22,10 +22,9 @@ test('app 1 creates the identities, app 2 connects with what it printed, app 1 f
   const printed = connectionStrings(first.output);
 
   const { authentication } = await hub.module(identity);
-  assert.equal(
-    printed.module,
-    `HostName=localhost;DeviceId=myFirstDevice;ModuleId=myFirstModule;SharedAccessKey=${authentication.symmetricKey.primaryKey}`,
-  );
+  const key = authentication.symmetricKey.primaryKey;
+  assert.equal(printed.module,
+    `HostName=localhost;DeviceId=myFirstDevice;ModuleId=myFirstModule;SharedAccessKey=${key}`);
 
   const app = new App(t, process.execPath, [path.join(__dirname, 'module-twin.js'), printed.module]);
   await tellStory({ app, identity, protocol: 'amqp', credential: 'sas-module-key' });

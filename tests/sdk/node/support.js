@@ -39,9 +39,11 @@ const events = ({ deviceId }) => admin('/admin/events', { device: deviceId });
 const connections = async ({ deviceId }) =>
   (await admin('/admin/connections')).filter((connection) => connection.deviceId === deviceId);
 
-// What the journal holds of a device's attempts to connect, newest first.
-const connects = async ({ deviceId }) =>
-  (await admin('/admin/journal', { device: deviceId })).filter(({ operation }) => operation === 'Connect');
+// What the journal holds of the connects of a device, or of a module of it, newest first.
+async function connects({ deviceId: device, moduleId: module }) {
+  const entries = await admin('/admin/journal', { device, ...(module && { module }) });
+  return entries.filter(({ operation }) => operation === 'Connect');
+}
 
 async function admin(path, query = {}) {
   const response = await fetch(`${process.env.IOTHUB_EMULATOR_ADMIN_URL}${path}?${new URLSearchParams(query)}`);
