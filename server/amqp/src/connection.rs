@@ -127,11 +127,15 @@ impl<'h> Connection<'h> {
         Ok(())
     }
 
-    /// Reads grow while they fill up; a connection that falls silent gives its buffer back.
+    /// Reads grow once one fills up, and shrink once one brings little.
     fn on_read(&mut self) {
         self.clocks.last_read = Instant::now();
-        let input = self.engine.input();
-        self.read_bytes = if input.len() >= self.read_bytes { BUSY_READ_BYTES } else { IDLE_READ_BYTES };
+        let waiting = self.engine.input().len();
+        if waiting >= self.read_bytes {
+            self.read_bytes = BUSY_READ_BYTES;
+        } else if waiting < IDLE_READ_BYTES {
+            self.read_bytes = IDLE_READ_BYTES;
+        }
     }
 
     async fn flush(&mut self) -> std::io::Result<()> {

@@ -324,10 +324,8 @@ impl Engine {
             None => return self.fail(format!("channel {channel} has no session")),
         }
         let link = LinkId { channel, handle };
-        let address = match attach.address() {
-            Ok(address) => address,
-            Err(malformed) => return self.fail_malformed(&malformed),
-        };
+        // A terminus that is no source or target, such as a transaction coordinator, names no node of a hub.
+        let address = attach.address().unwrap_or_default();
         let request = AttachRequest { link, address, attach };
         if self.links >= 2 * LINKS_PER_CONNECTION {
             // Refused attaches are links too until the client detaches them.

@@ -32,10 +32,6 @@ impl Telemetry {
         if format != names::BATCH_FORMAT {
             return Ok(Self::Single(device_message(message)?));
         }
-        if message.data.len() > limits::TELEMETRY_BATCH_MESSAGES {
-            let (count, limit) = (message.data.len(), limits::TELEMETRY_BATCH_MESSAGES);
-            return Err(Malformed::new(format!("a batch of {count} messages; at most {limit} are allowed")));
-        }
         let messages = message.data.iter().map(|inner| device_message(Message::parse(inner)?));
         Ok(Self::Batch(messages.collect::<Result<_, _>>()?))
     }

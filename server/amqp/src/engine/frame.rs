@@ -149,11 +149,8 @@ impl Attach {
     pub(crate) fn property(&self, name: &str) -> Option<String> {
         let mut entries = items(self.properties.as_ref()?).ok()?;
         while let (Ok(Some(key)), Ok(Some(value))) = (entries.next_item(), entries.next_item()) {
-            let (Ok(Value::Symbol(key)), Ok(value)) = (decode::<Value>(key), decode::<Value>(value)) else {
-                continue;
-            };
-            if key.as_str() == name {
-                return match value {
+            if matches!(decode::<Value>(key), Ok(Value::Symbol(key)) if key.as_str() == name) {
+                return match decode::<Value>(value).ok()? {
                     Value::String(text) => Some(text),
                     Value::Symbol(symbol) => Some(symbol.0),
                     _ => None,

@@ -59,6 +59,10 @@ impl Scalar {
     }
 
     fn read(encoded: &[u8]) -> Result<Self, Malformed> {
+        // Compounds are not decoded at all: each of their bytes could cost fifty in memory.
+        if matches!(encoded.first(), Some(0x00 | 0x45 | 0xC0..=0xFF)) {
+            return Ok(Self::Compound);
+        }
         Ok(match decode::<Value>(encoded)? {
             Value::Null => Self::Null,
             Value::Bool(value) => Self::Bool(value),
