@@ -2,13 +2,13 @@
 //!
 //! A client opens a connection, proves who it is by putting tokens on `$cbs` or by its TLS certificate, and
 //! attaches links to nodes; an attach is authorized by the claims of its connection. In reading order:
-//! - [`names`], [`error`]: every literal of the wire; what a core error looks like there.
-//! - [`engine`]: the protocol without I/O, and the only place that knows the AMQP crates.
-//! - [`address`]: which node a link is for.
-//! - [`sasl`], [`cbs`]: credentials and claims.
-//! - [`device`]: the nodes of devices and modules.
-//! - [`links`]: from the engine's events to nodes and back.
-//! - [`connection`]: bytes, time limits, and the loop that drives all of it.
+//! - `names`, `error`: every literal of the wire; what a core error looks like there.
+//! - `engine`: the protocol without I/O, and the only place that knows the AMQP crates.
+//! - `address`: which node a link is for.
+//! - `sasl`, `cbs`: credentials and claims.
+//! - `device`: the nodes of devices and modules.
+//! - `links`: from the engine's events to nodes and back.
+//! - `connection`: bytes, time limits, and the loop that drives all of it.
 
 use std::sync::Arc;
 use std::time::Duration;
