@@ -8,11 +8,11 @@ use axum::http::Uri;
 use percent_encoding::percent_decode_str;
 
 /// The first value of the parameter, names compared without regard to case; empty when it came without `=`.
-/// `None` also when the value is not UTF-8.
+/// What is not UTF-8 becomes U+FFFD, which no value here may hold: a parameter that was given is never overlooked.
 pub(crate) fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<Cow<'a, str>> {
     let pairs = uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let (_, value) = pairs.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-    percent_decode_str(value).decode_utf8().ok()
+    Some(percent_decode_str(value).decode_utf8_lossy())
 }
 
 #[cfg(test)]
@@ -33,9 +33,9 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_or_undecodable_parameter_is_none() {
+    fn an_absent_parameter_is_none_and_an_undecodable_one_is_not() {
         assert_eq!(value("", "top"), None);
         assert_eq!(value("?atop=1", "top"), None);
-        assert_eq!(value("?top=%ff", "top"), None);
+        assert_eq!(value("?device=a%ff", "device").as_deref(), Some("a\u{fffd}"));
     }
 }
