@@ -1,8 +1,9 @@
 //! The protocol tier: an emulator in this process, real TLS, real sockets, and clients that misbehave. Proves what
 //! the units cannot: that limits hold where they are put together, and that nobody suffers for what others do.
 //!
-//! - [`garbage`], [`slow`], [`mqtt_misuse`], [`amqp_misuse`], [`amqp_links`]: bad input on every port.
-//! - [`rest_input`], [`rest_access`]: bad input and rights on the REST API.
+//! - [`garbage`], [`slow`], [`mqtt_misuse`], [`amqp_misuse`], [`amqp_links`],
+//!   [`amqp_floods`], [`websocket_misuse`]: bad input on every port.
+//! - [`rest_input`], [`rest_access`], [`admin_input`]: bad input and rights on the REST API and the admin API.
 //! - [`x509`], [`x509_refusals`]: certificates, accepted and refused.
 //! - [`take_over`], [`ends`], [`expiry`]: one live session per identity, and what ends it; [`saved_sessions`]: what
 //!   it leaves behind.
@@ -10,6 +11,10 @@
 
 mod harness;
 
+#[path = "protocol/admin_input.rs"]
+mod admin_input;
+#[path = "protocol/amqp_floods.rs"]
+mod amqp_floods;
 #[path = "protocol/amqp_links.rs"]
 mod amqp_links;
 #[path = "protocol/amqp_misuse.rs"]
@@ -34,6 +39,8 @@ mod saved_sessions;
 mod slow;
 #[path = "protocol/take_over.rs"]
 mod take_over;
+#[path = "protocol/websocket_misuse.rs"]
+mod websocket_misuse;
 #[path = "protocol/x509.rs"]
 mod x509;
 #[path = "protocol/x509_refusals.rs"]

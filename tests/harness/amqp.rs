@@ -61,6 +61,12 @@ impl Amqp {
     }
 
     pub(crate) async fn begin(&mut self, channel: u16) {
+        self.send_begin(channel).await;
+        self.expect("a begin", |body| matches!(body, FrameBody::Begin(_)).then_some(())).await;
+    }
+
+    /// The same without waiting for consent.
+    pub(crate) async fn send_begin(&mut self, channel: u16) {
         let begin = Begin {
             remote_channel: None,
             next_outgoing_id: 0,
@@ -72,7 +78,6 @@ impl Amqp {
             properties: None,
         };
         self.send(channel, FrameBody::Begin(begin)).await;
-        self.expect("a begin", |body| matches!(body, FrameBody::Begin(_)).then_some(())).await;
     }
 
     /// Sends a frame; a hub that has gone is no failure here but where its answer is missed.
@@ -118,24 +123,41 @@ impl Amqp {
         (link, self.detached(older).await)
     }
 
-    /// Attaches a receiver and gives it credit.
+    /// Attaches a receiver and gives it some credit.
     pub(crate) async fn receiver(&mut self, address: &str) -> Result<Link, Reason> {
+        self.receiver_with_credit(address, 100).await
+    }
+
+    /// The same for that many messages.
+    pub(crate) async fn receiver_with_credit(&mut self, address: &str, credit: u32) -> Result<Link, Reason> {
         let link = self.attach(Role::Receiver, address).await?;
-        let flow = Flow {
+        self.flow(Flow { delivery_count: Some(0), link_credit: Some(credit), ..self.flow_of(link) }).await;
+        Ok(link)
+    }
+
+    /// Asks the hub to say how a link stands, which it answers with a flow.
+    pub(crate) async fn ask_for_flow(&mut self, link: Link) {
+        self.flow(Flow { echo: true, ..self.flow_of(link) }).await;
+    }
+
+    async fn flow(&mut self, flow: Flow) {
+        self.send(0, FrameBody::Flow(flow)).await;
+    }
+
+    fn flow_of(&self, link: Link) -> Flow {
+        Flow {
             next_incoming_id: Some(0),
-            incoming_window: 5000,
+            incoming_window: 100_000,
             next_outgoing_id: self.next_delivery,
             outgoing_window: 5000,
             handle: Some(link.0.into()),
-            delivery_count: Some(0),
-            link_credit: Some(100),
+            delivery_count: None,
+            link_credit: None,
             available: None,
             drain: false,
             echo: false,
             properties: None,
-        };
-        self.send(0, FrameBody::Flow(flow)).await;
-        Ok(link)
+        }
     }
 
     async fn attach(&mut self, role: Role, address: &str) -> Result<Link, Reason> {

@@ -49,3 +49,18 @@ pub(crate) fn watch_for_panics() {
 pub(crate) fn nothing_panicked() {
     assert_eq!(PANICS.get(), 0, "a task of the emulator panicked");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_a_task_that_nobody_waits_for_is_noticed() {
+        watch_for_panics();
+        nothing_panicked();
+        let panicking = tokio::spawn(async { panic!("on purpose") });
+        assert!(panicking.await.is_err());
+        assert!(std::panic::catch_unwind(nothing_panicked).is_err());
+        PANICS.set(0);
+    }
+}
