@@ -21,7 +21,8 @@ before(async () => {
   ca = await hub.registerCertificateAuthority('refusals');
 });
 
-// Each row registers the module and returns the credential to try.
+// Each row registers the module and returns the credential to try. The app is told no more than that it is not
+// authorized; the journal's reason is IotHubUnauthorizedAccess unless the row says otherwise.
 const refusals = [
   {
     name: 'a wrong key',
@@ -36,6 +37,21 @@ const refusals = [
       const { authentication } = await hub.createModule(identity);
       await hub.registry.update({ deviceId: identity.deviceId, status: 'disabled' });
       return { connectionString: hub.moduleConnectionString(identity, authentication.symmetricKey.primaryKey) };
+    },
+  },
+  {
+    name: 'a key but no registration',
+    reason: 'ModuleNotFound',
+    prepare: async (identity) => {
+      await hub.registry.create({ deviceId: identity.deviceId });
+      return { connectionString: hub.moduleConnectionString(identity, WRONG_KEY) };
+    },
+  },
+  {
+    name: 'a key although it is registered with a certificate',
+    prepare: async (identity) => {
+      await hub.createModule(identity, { type: 'certificateAuthority' });
+      return { connectionString: hub.moduleConnectionString(identity, WRONG_KEY) };
     },
   },
   {
@@ -95,9 +111,9 @@ for (const transport of transports) {
       assert.deepEqual(await hub.journal(identity, 'Connect'), []);
       const [{ protocol, outcome, error }, ...more] = await hub.journal(identity, 'Authenticate');
       assert.deepEqual({ protocol, outcome, error },
-        { protocol: transport.protocol, outcome: 'refused', error: 'IotHubUnauthorizedAccess' });
+        { protocol: transport.protocol, outcome: 'refused', error: refusal.reason ?? 'IotHubUnauthorizedAccess' });
       assert.equal(more.length, 0, 'the SDK takes the refusal as final');
-      assert.equal((await hub.module(identity)).connectionState, 'Disconnected');
+      assert.deepEqual(await hub.connections(identity), []);
     });
   }
 }

@@ -59,6 +59,12 @@ async function journal({ deviceId, moduleId }, kind) {
   return entries.filter(({ operation }) => operation === kind);
 }
 
+// The connections a module has now.
+async function connections({ deviceId, moduleId }) {
+  const all = await get('/admin/connections');
+  return all.filter((connection) => connection.deviceId === deviceId && connection.moduleId === moduleId);
+}
+
 // Uploads the certificate of a CA and proves that we hold its key: the hub gives a code, and a leaf with
 // that code as its common name comes back signed by the CA.
 async function registerCertificateAuthority(name) {
@@ -92,6 +98,6 @@ async function answer(response) {
 }
 
 module.exports = {
-  changeDesired, commonName, createModule, journal, module: module_, moduleConnectionString, moduleTwin,
+  changeDesired, commonName, connections, createModule, journal, module: module_, moduleConnectionString, moduleTwin,
   policyConnectionString, registerCertificateAuthority, registry,
 };
