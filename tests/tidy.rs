@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 
 /// The repository's root.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in a folder of the root").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package lies in a folder of the root")
+        .to_owned()
 }
 
 /// Every file git would commit, by its path from the root, with its text; binary files are left out.
@@ -24,7 +27,8 @@ fn files() -> Vec<(String, String)> {
         .expect("git lists the tree");
     assert!(listed.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&listed.stderr));
     let listed = String::from_utf8(listed.stdout).expect("paths are UTF-8");
-    let read = |path: &str| std::fs::read_to_string(root().join(path)).ok().map(|text| (path.to_owned(), text));
+    let read =
+        |path: &str| std::fs::read_to_string(root().join(path)).ok().map(|text| (path.to_owned(), text));
     listed.lines().filter_map(read).collect()
 }
 

@@ -32,7 +32,8 @@ fn metadata() -> cargo_metadata::Metadata {
 #[test]
 fn crates_use_only_what_the_arrows_allow() {
     let metadata = metadata();
-    let members: BTreeSet<_> = metadata.workspace_packages().iter().map(|package| package.name.to_string()).collect();
+    let members: BTreeSet<_> =
+        metadata.workspace_packages().iter().map(|package| package.name.to_string()).collect();
     let mut findings = Vec::new();
     for package in metadata.workspace_packages() {
         if package.name.as_str() == "tests" {
@@ -56,8 +57,10 @@ fn crates_use_only_what_the_arrows_allow() {
 
 #[test]
 fn every_dependency_has_a_licence_we_accept() {
-    let policy: toml::Table =
-        std::fs::read_to_string(root().join("deny.toml")).expect("deny.toml is there").parse().expect("it is TOML");
+    let policy: toml::Table = std::fs::read_to_string(root().join("deny.toml"))
+        .expect("deny.toml is there")
+        .parse()
+        .expect("it is TOML");
     let allowed: BTreeSet<_> = policy["licenses"]["allow"]
         .as_array()
         .expect("licenses.allow is a list")
@@ -80,8 +83,10 @@ fn every_dependency_has_a_licence_we_accept() {
 
 #[test]
 fn banned_crates_are_not_in_the_tree() {
-    let policy: toml::Table =
-        std::fs::read_to_string(root().join("deny.toml")).expect("deny.toml is there").parse().expect("it is TOML");
+    let policy: toml::Table = std::fs::read_to_string(root().join("deny.toml"))
+        .expect("deny.toml is there")
+        .parse()
+        .expect("it is TOML");
     let banned = policy["bans"]["deny"].as_array().expect("bans.deny is a list").clone();
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock is there");
     let findings: Vec<_> = banned

@@ -6,7 +6,9 @@ use crate::{assert_none, files, root};
 fn paths_the_readme_names_exist() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md is there");
     let is_ours = |word: &&str| {
-        ["tests/", "scenarios/", "server/", "client/", "docker/", ".ci/"].iter().any(|top| word.starts_with(top))
+        ["tests/", "scenarios/", "server/", "client/", "docker/", ".ci/"]
+            .iter()
+            .any(|top| word.starts_with(top))
     };
     let trim = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_'));
     let findings: Vec<_> = readme

@@ -33,8 +33,10 @@ fn wire_literals_stand_in_names_only() {
             findings.push(format!("{head}names.rs is missing"));
             continue;
         };
-        let literals: Vec<_> = string_literals(production(names)).into_iter().filter(|l| is_wire_word(l)).collect();
-        let elsewhere = files.iter().filter(|(path, _)| path.starts_with(head) && !path.ends_with("names.rs"));
+        let literals: Vec<_> =
+            string_literals(production(names)).into_iter().filter(|l| is_wire_word(l)).collect();
+        let elsewhere =
+            files.iter().filter(|(path, _)| path.starts_with(head) && !path.ends_with("names.rs"));
         for (path, text) in elsewhere.filter(|(path, _)| !path.contains("test")) {
             for (number, line) in production(text).lines().enumerate() {
                 if line.trim_start().starts_with("//") {
