@@ -28,13 +28,13 @@ use crate::state::AdminState;
 
 /// Everything the admin port answers.
 pub fn admin_router(state: AdminState) -> Router {
-    let hub = Arc::clone(&state.hub);
+    let (hub, own_name) = (Arc::clone(&state.hub), Arc::clone(&state.host_name));
     routes()
         .router
         .method_not_allowed_fallback(async || Failure(error::wrong_verb()))
         .fallback(async || Failure(error::unknown_route()))
         .with_state(state)
-        .layer(from_fn(same_site::check))
+        .layer(from_fn_with_state(own_name, same_site::check))
         .layer(from_fn(rest_of_body::forget))
         .layer(from_fn_with_state(hub, answer::complete))
 }

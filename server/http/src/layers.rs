@@ -10,7 +10,7 @@
 //! | [`api_version`] | present and well-formed | |
 //! | [`authentication`] | `Authorization` becomes a grant | |
 //!
-//! The admin API has [`answer`], [`rest_of_body`] and [`same_site`] only. [`body`] is not a layer: a handler reads the body when it is admitted.
+//! The admin API has [`answer`], [`rest_of_body`] and [`same_site`] only. [`body`] is not a layer: a handler reads the body when it is called.
 
 pub(crate) mod answer;
 pub(crate) mod api_version;

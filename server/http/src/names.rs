@@ -69,6 +69,9 @@ pub(crate) mod header {
     pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 }
 
+/// The name of the machine itself.
+pub(crate) const LOCALHOST: &str = "localhost";
+
 /// Header values.
 pub(crate) mod value {
     use axum::http::HeaderValue;

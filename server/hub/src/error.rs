@@ -94,13 +94,13 @@ struct Inner {
 impl HubError {
     /// `message` is a sentence the client may read; it never holds a secret.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { code, message: message.into(), reason: None }))
+        Self(Box::new(Inner { code, message: printable(message.into()), reason: None }))
     }
 
     /// Adds what only the log may say: which rule refused, with a hint what to do.
     #[must_use]
     pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
-        self.0.reason = Some(reason.into());
+        self.0.reason = Some(printable(reason.into()));
         self
     }
 
@@ -132,6 +132,14 @@ impl HubError {
     }
 }
 
+/// Both texts may quote what a client sent, so a line break in them could forge a line of the log.
+fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 impl fmt::Display for HubError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.0.code.number(), self.0.code.name(), self.0.message)
@@ -147,6 +155,12 @@ mod tests {
     #[test]
     fn codes_are_unique_and_in_numeric_order() {
         assert!(ErrorCode::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));
+    }
+
+    #[test]
+    fn quoted_input_cannot_forge_a_line_of_the_log() {
+        let error = HubError::new(ErrorCode::ArgumentInvalid, "status 'x\n2026 ERROR forged'");
+        assert_eq!(error.reason(), "status 'x\u{fffd}2026 ERROR forged'");
     }
 
     #[test]

@@ -38,6 +38,10 @@ pub const TWIN_NUMBER_BYTES: usize = 8;
 /// What a boolean counts for in a twin's size. contract/rest.md 3.4.
 pub const TWIN_BOOLEAN_BYTES: usize = 4;
 
+/// Bytes one section of a twin takes at rest; ours. The documented size counts nothing for empty strings, empty
+/// arrays and control characters, so it alone bounds neither memory nor the work of a change.
+pub const TWIN_SECTION_STORED_BYTES: usize = 128 * 1024;
+
 /// Body and properties of one device-to-cloud message. contract/mqtt.md 5.3.
 pub const TELEMETRY_BYTES: usize = 256 * 1024;
 /// Messages of one device-to-cloud batch. PERFORMANCE section 9.
@@ -62,5 +66,5 @@ pub const JOURNAL_ENTRIES: usize = 4096;
 pub const PRODUCT_INFO_CHARS: usize = 512;
 /// Characters of a model id (DTMI); the DTDL v2 limit.
 pub const MODEL_ID_CHARS: usize = 2048;
-/// Certificate authorities one hub registers; ours, the service documents 25.
+/// Certificate authorities one hub registers; what the service documents.
 pub const CERTIFICATE_AUTHORITIES: usize = 25;

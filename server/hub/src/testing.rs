@@ -49,7 +49,26 @@ pub(crate) fn admit<O: Operation>(
     grant: &Arc<Grant>,
     target: O::Target,
 ) -> Result<Admitted<O>, HubError> {
-    let details = Details { protocol: ProtocolLabel("test"), connection: None };
+    admit_as(hub, grant, target, None)
+}
+
+/// The same on a connection.
+pub(crate) fn admit_on<O: Operation>(
+    hub: &Hub,
+    grant: &Arc<Grant>,
+    target: O::Target,
+    connection: u64,
+) -> Result<Admitted<O>, HubError> {
+    admit_as(hub, grant, target, Some(ConnectionId(connection)))
+}
+
+fn admit_as<O: Operation>(
+    hub: &Hub,
+    grant: &Arc<Grant>,
+    target: O::Target,
+    connection: Option<ConnectionId>,
+) -> Result<Admitted<O>, HubError> {
+    let details = Details { protocol: ProtocolLabel("test"), connection };
     let mut admission = std::pin::pin!(hub.gate().admit::<O>(grant, target, details));
     match admission.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(admitted) => admitted,

@@ -11,11 +11,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
+use time::macros::{datetime, format_description};
 use tokio::sync::Notify;
 
 use crate::ids::IdentityId;
 
+/// The ends of what four-digit years can show.
+const FIRST: OffsetDateTime = datetime!(0001-01-01 00:00:00 UTC);
+const LAST: OffsetDateTime = datetime!(9999-12-31 23:59:59.9999999 UTC);
 const TICKS_PER_SEC: i64 = 10_000_000;
 /// .NET ticks (100 ns since year 1) at the Unix epoch; generation ids look like ticks.
 const DOTNET_TICKS_AT_EPOCH: i64 = 621_355_968_000_000_000;
@@ -82,7 +85,8 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = i128::from(self.0) * 100;
-        let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let at =
+            OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(if nanos < 0 { FIRST } else { LAST });
         let format =
             format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
         f.write_str(&at.format(&format).map_err(|_| fmt::Error)?)
@@ -193,6 +197,7 @@ mod tests {
     #[test]
     fn an_absurd_expiry_saturates_instead_of_wrapping() {
         assert_eq!(Timestamp::from_unix_secs(i64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.9999999Z");
         assert_eq!(Timestamp::MAX.plus(Duration::MAX), Timestamp::MAX);
     }
 

@@ -13,9 +13,6 @@ use crate::names::telemetry as names;
 const ENCODING_BYTES: usize = 64 * 1024;
 /// Largest delivery a telemetry link collects; the core judges the message inside.
 pub(crate) const DELIVERY_BYTES_MAX: usize = limits::TELEMETRY_BYTES + ENCODING_BYTES;
-/// Bodies smaller than this are copied out of the read buffer: an event is kept for a day, and must not keep
-/// 16 KiB of its neighbours' bytes with it.
-const COPIED_BODY_BYTES: usize = 4096;
 
 /// What a delivery holds.
 #[expect(clippy::large_enum_variant, reason = "the large one is the common one, and lives for one call")]
@@ -66,9 +63,7 @@ fn device_message(message: Message) -> Result<DeviceMessage, Malformed> {
             _ => properties.application.push((name, value.into_display())),
         }
     }
-    let body = message.into_body();
-    let body = if body.len() < COPIED_BODY_BYTES { Bytes::copy_from_slice(&body) } else { body };
-    Ok(DeviceMessage { properties, body })
+    Ok(DeviceMessage { properties, body: message.into_body() })
 }
 
 /// A timestamp as the text other protocols send; what is before 1970 stands for "unset" (contract/amqp.md 4.2).

@@ -8,7 +8,8 @@ use crate::access::Subject;
 use crate::device_session::connect::SessionCore;
 use crate::device_session::mailbox::DisconnectReason;
 use crate::device_session::presence::{ConnectionState, Presence};
-use crate::ids::IdentityId;
+use crate::error::{ErrorCode, HubError};
+use crate::ids::{ConnectionId, IdentityId};
 use crate::time::{Deadline, Timestamp};
 
 /// The subscriptions of a CleanSession=0 session, kept across its connections (contract/mqtt.md 2.9). The core
@@ -47,6 +48,22 @@ impl Attachment {
 
     pub(crate) const fn presence(&self) -> Presence {
         self.presence
+    }
+
+    /// The identity was heard of on `connection`. What a connection sends after its session ended counts no more:
+    /// the right to it ended with the session.
+    pub(crate) fn heard_on(
+        &mut self,
+        connection: Option<ConnectionId>,
+        at: Timestamp,
+    ) -> Result<(), HubError> {
+        let is_live = |connection| self.session.as_ref().is_some_and(|live| live.connection == connection);
+        if connection.is_some_and(|connection| !is_live(connection)) {
+            return Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized")
+                .with_reason("the session of this connection has ended"));
+        }
+        self.touch(at);
+        Ok(())
     }
 
     /// The identity was heard of.

@@ -15,6 +15,11 @@ use crate::time::Timestamp;
 
 /// What one event takes besides its texts and body; an estimate for the retention by size.
 const EVENT_OVERHEAD_BYTES: usize = 512;
+/// What one application property takes besides its texts; an estimate likewise.
+const PROPERTY_OVERHEAD_BYTES: usize = 96;
+/// Bodies below this are copied when they are kept: they may be a slice of a read buffer, and an event is kept for a
+/// day and must not keep its neighbours' bytes with it.
+const COPIED_BODY_BYTES: usize = 64 * 1024;
 
 /// An event's place in its partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,9 +114,12 @@ impl Partition {
             body,
             accepted_at,
         } = event;
-        let texts: usize =
-            properties.application.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, String::len)).sum();
-        let bytes = body.len() + texts + EVENT_OVERHEAD_BYTES;
+        let body = if body.len() < COPIED_BODY_BYTES { Bytes::copy_from_slice(&body) } else { body };
+        let bytes = body.len()
+            + properties.text_bytes()
+            + properties.application.len() * PROPERTY_OVERHEAD_BYTES
+            + model_id.as_ref().map_or(0, |model_id| model_id.len())
+            + EVENT_OVERHEAD_BYTES;
         let mut log = self.log.lock();
         let position = EventPosition {
             sequence_number: log.next_sequence_number,
@@ -195,6 +203,18 @@ mod tests {
         assert_eq!(kept.iter().map(|e| e.position.sequence_number).collect::<Vec<_>>(), [9]);
         partition.append(event(100, 0));
         assert_eq!(partition.newest(usize::MAX, None).len(), 2);
+    }
+
+    #[test]
+    fn properties_count_for_retention_like_bodies_do() {
+        let partition = Partition::new(3000);
+        for _ in 0..10 {
+            let mut event = event(0, 0);
+            event.properties.message_id = Some("m".repeat(1000));
+            event.properties.application = vec![(String::new(), None); 20];
+            partition.append(event);
+        }
+        assert_eq!(partition.newest(usize::MAX, None).len(), 1);
     }
 
     #[test]

@@ -38,8 +38,8 @@ impl Gate {
     /// Admits an operation. May wait once throttles exist; authorization itself does not.
     ///
     /// # Errors
-    /// `IotHubUnauthorizedAccess` when the grant lacks the right, does not reach the target or has expired (contract/rest.md
-    /// 4.3); the refusal is logged and journalled here.
+    /// `IotHubUnauthorizedAccess` when the grant lacks the right or does not reach the target (contract/rest.md 4.3); the
+    /// refusal is logged and journalled here. Expiry is the authenticator's and, for a live session, its deadline's.
     #[expect(clippy::unused_async, reason = "throttles wait here; heads are written for it")]
     pub async fn admit<O: Operation>(
         &self,
@@ -123,6 +123,11 @@ impl<O: Operation> Admitted<O> {
     /// On whose behalf.
     pub const fn grant(&self) -> &Arc<Grant> {
         &self.grant
+    }
+
+    /// The connection it came on.
+    pub(crate) const fn connection(&self) -> Option<ConnectionId> {
+        self.details.connection
     }
 
     /// Notes how the operation ended and hands the result on.

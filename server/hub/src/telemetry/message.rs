@@ -46,24 +46,30 @@ impl DeviceMessage {
     /// What counts against the size limit: body, system values, application names and values
     /// (contract/mqtt.md 5.3).
     pub fn size_bytes(&self) -> usize {
-        let p = &self.properties;
+        self.body.len() + self.properties.text_bytes()
+    }
+}
+
+impl MessageProperties {
+    /// System values, application names and values.
+    pub(crate) fn text_bytes(&self) -> usize {
         let system = [
-            &p.message_id,
-            &p.correlation_id,
-            &p.user_id,
-            &p.to,
-            &p.content_type,
-            &p.content_encoding,
-            &p.creation_time_utc,
-            &p.absolute_expiry,
-            &p.subject,
-            &p.interface_id,
-            &p.schema,
-            &p.output_name,
+            &self.message_id,
+            &self.correlation_id,
+            &self.user_id,
+            &self.to,
+            &self.content_type,
+            &self.content_encoding,
+            &self.creation_time_utc,
+            &self.absolute_expiry,
+            &self.subject,
+            &self.interface_id,
+            &self.schema,
+            &self.output_name,
         ];
         let system: usize = system.into_iter().flatten().map(String::len).sum();
-        let application =
-            p.application.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len));
-        self.body.len() + system + application.sum::<usize>()
+        let text =
+            |(name, value): &(String, Option<String>)| name.len() + value.as_ref().map_or(0, String::len);
+        system + self.application.iter().map(text).sum::<usize>()
     }
 }

@@ -70,7 +70,7 @@ impl Hub {
         let identity = by.target();
         let cell = self.devices.get(&identity.device)?;
         let mut state = cell.lock(&identity.device)?;
-        let stamps = Stamps::new(identity, &mut state, by.grant(), by.at())?;
+        let stamps = Stamps::new(by, &mut state)?;
         Ok(append(&stamps))
     }
 
@@ -115,17 +115,13 @@ struct Stamps<'a> {
 }
 
 impl<'a> Stamps<'a> {
-    fn new(
-        identity: &'a IdentityId,
-        state: &mut DeviceState,
-        grant: &Grant,
-        at: Timestamp,
-    ) -> Result<Self, HubError> {
+    fn new(by: &'a Admitted<SendTelemetry>, state: &mut DeviceState) -> Result<Self, HubError> {
+        let (identity, at) = (by.target(), by.at());
         let generation_id = state.generation_id(identity)?;
         let own = state.identity(identity)?;
-        own.attachment.touch(at);
+        own.attachment.heard_on(by.connection(), at)?;
         let model_id = own.twin.model_id().map(Into::into);
-        Ok(Self { identity, auth_method: auth_method(grant, identity), generation_id, model_id, at })
+        Ok(Self { identity, auth_method: auth_method(by.grant(), identity), generation_id, model_id, at })
     }
 
     fn event(&self, message: DeviceMessage) -> NewEvent {

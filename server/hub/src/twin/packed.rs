@@ -10,6 +10,7 @@
 //!                                                    kind 1: object := count (key_len key node)*
 //! ```
 
+use indexmap::IndexSet;
 use serde_json::Value;
 
 use crate::time::Timestamp;
@@ -19,8 +20,7 @@ const OBJECT: u64 = 1;
 
 /// Appends a section to `out`.
 pub(crate) fn pack(section: &Section, out: &mut Vec<u8>) {
-    let mut stamps = Vec::new();
-    collect_stamp(section.stamp, &mut stamps);
+    let mut stamps = IndexSet::from([section.stamp]);
     collect_stamps(&section.members, &mut stamps);
     put_number(section.version, out);
     put_number(stamps.len() as u64, out);
@@ -32,27 +32,20 @@ pub(crate) fn pack(section: &Section, out: &mut Vec<u8>) {
     put_members(&section.members, &stamps, out);
 }
 
-fn collect_stamp(stamp: Stamp, stamps: &mut Vec<Stamp>) {
-    // Written last is looked up first: neighbours mostly share a stamp.
-    if !stamps.iter().rev().any(|known| *known == stamp) {
-        stamps.push(stamp);
-    }
-}
-
-fn collect_stamps(members: &Members, stamps: &mut Vec<Stamp>) {
+fn collect_stamps(members: &Members, stamps: &mut IndexSet<Stamp>) {
     for node in members.values() {
-        collect_stamp(node.stamp, stamps);
+        stamps.insert(node.stamp);
         if let Content::Object(members) = &node.content {
             collect_stamps(members, stamps);
         }
     }
 }
 
-fn index_of(stamp: Stamp, stamps: &[Stamp]) -> u64 {
-    stamps.iter().rposition(|known| *known == stamp).unwrap_or_default() as u64
+fn index_of(stamp: Stamp, stamps: &IndexSet<Stamp>) -> u64 {
+    stamps.get_index_of(&stamp).expect("every stamp was collected") as u64
 }
 
-fn put_members(members: &Members, stamps: &[Stamp], out: &mut Vec<u8>) {
+fn put_members(members: &Members, stamps: &IndexSet<Stamp>, out: &mut Vec<u8>) {
     put_number(members.len() as u64, out);
     for (key, node) in members {
         put_bytes(key.as_bytes(), out);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::time::Timestamp;
 
 /// When a node was last written and, in desired properties, by which `$version`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
     pub(crate) at: Timestamp,
     pub(crate) version: Option<u64>,
@@ -59,11 +59,13 @@ impl Section {
 }
 
 fn merge(members: &mut Members, patch: &Map<String, Value>, stamp: Stamp) {
+    // In one pass: removing one by one would move the rest each time.
+    if patch.values().any(Value::is_null) {
+        members.retain(|key, _| !patch.get(&**key).is_some_and(Value::is_null));
+    }
     for (key, value) in patch {
         match value {
-            Value::Null => {
-                members.shift_remove(key.as_str());
-            }
+            Value::Null => {}
             Value::Object(patch) => match members.get_mut(key.as_str()) {
                 Some(Node { stamp: last, content: Content::Object(members) }) => {
                     *last = stamp;
@@ -87,11 +89,12 @@ fn merge(members: &mut Members, patch: &Map<String, Value>, stamp: Stamp) {
 
 /// The same merge on a document without stamps, for tags.
 pub(crate) fn merge_document(document: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    if patch.values().any(Value::is_null) {
+        document.retain(|key, _| !patch.get(key).is_some_and(Value::is_null));
+    }
     for (key, value) in patch {
         match value {
-            Value::Null => {
-                document.shift_remove(key);
-            }
+            Value::Null => {}
             Value::Object(patch) => {
                 let target = document.entry(key.as_str()).or_insert(Value::Null);
                 if !target.is_object() {

@@ -80,8 +80,8 @@ impl StoredTwin {
         if let Some(tags) = tags {
             self.tags = tags;
         }
-        Ok(desired.map(|(section, change)| {
-            self.desired = packed(&section);
+        Ok(desired.map(|(desired, change)| {
+            self.desired = desired;
             change
         }))
     }
@@ -98,7 +98,12 @@ impl StoredTwin {
             SectionPatch::Members(members) => merge_document(&mut tags, members),
         }
         check_size("tags", object_size(&tags), limits::TAGS_BYTES)?;
-        Ok((!tags.is_empty()).then(|| Value::Object(tags).to_string().into()))
+        if tags.is_empty() {
+            return Ok(None);
+        }
+        let text = Value::Object(tags).to_string();
+        check_size("tags", text.len(), limits::TWIN_SECTION_STORED_BYTES)?;
+        Ok(Some(text.into()))
     }
 
     fn changed_desired(
@@ -106,7 +111,7 @@ impl StoredTwin {
         patch: &SectionPatch,
         mode: Mode,
         at: Timestamp,
-    ) -> Result<(Section, DesiredChange), HubError> {
+    ) -> Result<(Box<[u8]>, DesiredChange), HubError> {
         let mut section = PackedSection::read(&self.desired).unpack();
         let stamp = Stamp { at, version: Some(section.version + 1) };
         let mut change = Map::new();
@@ -122,7 +127,7 @@ impl StoredTwin {
             }
             (SectionPatch::Clear, Mode::Replace) => section.replace(&Map::new(), stamp),
         }
-        check_size("desired", members_size(&section.members), limits::PROPERTIES_BYTES)?;
+        let packed = within_limits("desired", &section)?;
         let version = section.version;
         let patch = match mode {
             Mode::Merge => {
@@ -131,11 +136,11 @@ impl StoredTwin {
             }
             Mode::Replace => {
                 let mut text = String::new();
-                PackedSection::read(&packed(&section)).write_for_device(&mut text);
+                PackedSection::read(&packed).write_for_device(&mut text);
                 text
             }
         };
-        Ok((section, DesiredChange { version, patch: Bytes::from(patch) }))
+        Ok((packed, DesiredChange { version, patch: Bytes::from(patch) }))
     }
 
     /// Merges what its owner reports; the new `$version` of the reported properties. The etag stays
@@ -143,8 +148,7 @@ impl StoredTwin {
     pub(crate) fn report(&mut self, patch: &ReportedPatch, at: Timestamp) -> Result<u64, HubError> {
         let mut section = PackedSection::read(&self.reported).unpack();
         section.merge(&patch.0, Stamp { at, version: None });
-        check_size("reported", members_size(&section.members), limits::PROPERTIES_BYTES)?;
-        self.reported = packed(&section);
+        self.reported = within_limits("reported", &section)?;
         self.version += 1;
         Ok(section.version)
     }
@@ -181,6 +185,14 @@ fn section_json(bytes: &[u8]) -> Box<RawValue> {
 
 fn raw(text: String) -> Box<RawValue> {
     RawValue::from_string(text).expect("twins are written as JSON")
+}
+
+/// Packs a section that is neither past its documented size nor past what it may take at rest.
+fn within_limits(name: &str, section: &Section) -> Result<Box<[u8]>, HubError> {
+    check_size(name, members_size(&section.members), limits::PROPERTIES_BYTES)?;
+    let bytes = packed(section);
+    check_size(name, bytes.len(), limits::TWIN_SECTION_STORED_BYTES)?;
+    Ok(bytes)
 }
 
 fn packed(section: &Section) -> Box<[u8]> {

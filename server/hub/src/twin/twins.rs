@@ -104,10 +104,10 @@ impl Hub {
     /// # Errors
     /// `DeviceNotFound`, `ModuleNotFound`.
     pub fn read_own_twin(&self, by: Admitted<ReadOwnTwin>) -> Result<Bytes, HubError> {
-        let at = by.at();
+        let (at, connection) = (by.at(), by.connection());
         let read = self.with_state(&by, |identity, state| {
             let own = state.identity(identity)?;
-            own.attachment.touch(at);
+            own.attachment.heard_on(connection, at)?;
             Ok(own.twin.for_device())
         });
         by.conclude(read)
@@ -122,10 +122,10 @@ impl Hub {
         by: Admitted<UpdateReported>,
         patch: &ReportedPatch,
     ) -> Result<u64, HubError> {
-        let at = by.at();
+        let (at, connection) = (by.at(), by.connection());
         let reported = self.with_state(&by, |identity, state| {
             let own = state.identity(identity)?;
-            own.attachment.touch(at);
+            own.attachment.heard_on(connection, at)?;
             own.twin.report(patch, at)
         });
         by.conclude(reported)

@@ -6,7 +6,8 @@ use super::*;
 use crate::device_session::DesiredChange;
 use crate::error::ErrorCode;
 use crate::gate::operations::{PatchTwin, ReadOwnTwin};
-use crate::testing::{admit, connect, hub, identity_grant, options, owner, register};
+use crate::limits;
+use crate::testing::{admit, admit_on, connect, hub, identity_grant, options, owner, register};
 
 fn patch(hub: &Hub, identity: &IdentityId, body: Value) -> Result<Twin, HubError> {
     let patch = TwinPatch::parse(body)?;
@@ -158,4 +159,30 @@ async fn a_subscribed_owner_is_told_patches_and_replacements_in_order() {
         };
         assert_eq!((told, serde_json::from_slice::<Value>(&patch).unwrap()), (version, document));
     }
+}
+
+#[test]
+fn values_that_count_for_nothing_cannot_grow_a_twin_without_end() {
+    let (hub, _) = hub();
+    let identity = register(&hub, "d", None);
+    let empty = |strings: usize| json!({"k": vec![""; strings]});
+    assert_eq!(report(&hub, &identity, &empty(1000)).unwrap(), 2);
+    let over = report(&hub, &identity, &empty(limits::TWIN_SECTION_STORED_BYTES / 3 + 1)).unwrap_err();
+    assert_eq!(over.code(), ErrorCode::ArgumentInvalid);
+    let tags = json!({"tags": empty(limits::TWIN_SECTION_STORED_BYTES / 3 + 1)});
+    assert_eq!(patch(&hub, &identity, tags).unwrap_err().code(), ErrorCode::ArgumentInvalid);
+}
+
+#[test]
+fn a_connection_that_was_taken_over_changes_nothing_any_more() {
+    let (hub, _) = hub();
+    let identity = register(&hub, "d", None);
+    let _old = connect(&hub, &identity, options(1)).unwrap();
+    let _new = connect(&hub, &identity, options(2)).unwrap();
+    let report_on = |connection| {
+        let by = admit_on(&hub, &identity_grant(&identity, None), identity.clone(), connection).unwrap();
+        hub.update_reported(by, &ReportedPatch::parse(b"{}").unwrap())
+    };
+    assert_eq!(report_on(1).unwrap_err().code(), ErrorCode::IotHubUnauthorizedAccess);
+    assert_eq!(report_on(2).unwrap(), 2);
 }
