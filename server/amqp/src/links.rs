@@ -161,7 +161,7 @@ impl<'h> Links<'h> {
             }
             Err(condition) => {
                 let link = request.link;
-                tracing::debug!(?link, code = condition.name, "attach refused: {}", condition.description);
+                tracing::warn!(?link, code = condition.name, "attach refused: {:?}", condition.description);
                 engine.refuse(request, &condition);
             }
         }

@@ -3,8 +3,7 @@
 //! Hub time is what the service documents (expiry, stamps, retention); keep-alive and handshake limits are wire
 //! time and belong to tokio. See ARCHITECTURE section 5.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -140,35 +139,42 @@ pub(crate) enum Deadline {
     SessionExpiry { identity: IdentityId },
 }
 
-/// The heap of everything due later; the assembly's ticker sleeps until its earliest row.
+/// Everything due later, in order; the assembly's ticker sleeps until its earliest row.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
-    heap: Mutex<BinaryHeap<Reverse<(Timestamp, Deadline)>>>,
+    rows: Mutex<BTreeSet<(Timestamp, Deadline)>>,
     earlier: Notify,
 }
 
 impl Deadlines {
     pub(crate) fn push(&self, at: Timestamp, deadline: Deadline) {
-        let mut heap = self.heap.lock();
-        let is_earliest = heap.peek().is_none_or(|Reverse((first, _))| at < *first);
-        heap.push(Reverse((at, deadline)));
-        drop(heap);
+        let mut rows = self.rows.lock();
+        let is_earliest = rows.first().is_none_or(|(first, _)| at < *first);
+        rows.insert((at, deadline));
+        drop(rows);
         if is_earliest {
             self.earlier.notify_one();
         }
     }
 
     pub(crate) fn next(&self) -> Option<Timestamp> {
-        self.heap.lock().peek().map(|Reverse((at, _))| *at)
+        self.rows.lock().first().map(|(at, _)| *at)
+    }
+
+    /// Takes back a row that another one replaces.
+    pub(crate) fn remove(&self, at: Timestamp, deadline: Deadline) {
+        self.rows.lock().remove(&(at, deadline));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.rows.lock().len()
     }
 
     /// Takes the earliest row if it is due.
     pub(crate) fn pop_due(&self, now: Timestamp) -> Option<(Timestamp, Deadline)> {
-        let mut heap = self.heap.lock();
-        if heap.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            return heap.pop().map(|Reverse(row)| row);
-        }
-        None
+        let mut rows = self.rows.lock();
+        if rows.first().is_some_and(|(at, _)| *at <= now) { rows.pop_first() } else { None }
     }
 
     /// Resolves when a row earlier than all others was added.

@@ -208,7 +208,10 @@ fn check_version(document: &[u8], expected: ExpectedVersion) -> Result<(), HubEr
         Some(expected) if Some(expected) == stored => Ok(()),
         Some(expected) => Err(HubError::new(
             ErrorCode::PreconditionFailed,
-            format!("The patch is for version {expected} of the reported properties; {stored:?} is stored."),
+            format!(
+                "The patch is for version {expected} of the reported properties; {} is stored.",
+                stored.unwrap_or_default()
+            ),
         )),
     }
 }

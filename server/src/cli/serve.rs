@@ -51,7 +51,9 @@ fn banner(config: &Config, app: &App) -> anyhow::Result<String> {
     if config.policies.origin == Origin::Default {
         writeln!(text, "Its key is the public development key, the same on every machine.")?;
     }
-    writeln!(text, "Java and C need a HostName with a dot: put 127.0.0.1 for {host}.")?;
+    if !host.contains('.') {
+        writeln!(text, "Java and C need a HostName with a dot: put 127.0.0.1 for {host}.")?;
+    }
     writeln!(text, "\nNext, in another terminal (Node; the README has the other SDKs):")?;
     if let Some(admin) = at.admin.first().copied().map(reachable) {
         writeln!(text, "  curl -s http://{admin}/ca.pem -o root.pem")?;

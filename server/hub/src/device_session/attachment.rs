@@ -37,7 +37,7 @@ pub(crate) struct Attachment {
     session: Option<Arc<SessionCore>>,
     pub(crate) saved: Option<Box<SavedSession>>,
     presence: Presence,
-    /// When the outstanding `SessionExpiry` row falls due; one row an identity keeps the heap bounded.
+    /// When the outstanding `SessionExpiry` row falls due; one row an identity keeps their number bounded.
     expiry_row: Option<Timestamp>,
 }
 
@@ -83,7 +83,7 @@ impl Attachment {
     /// Ends the live session, if any.
     pub(crate) fn end(&mut self, hub: &Hub, at: Timestamp, reason: DisconnectReason) {
         if let Some(session) = self.detach(hub, at) {
-            tracing::debug!(device = %session.identity.device, conn = %session.connection, "session ends: {reason}");
+            tracing::info!(device = %session.identity.device, module = session.identity.module.as_ref().map(crate::ids::ModuleId::as_str), conn = %session.connection, "session ended: {reason}");
             session.mailbox.close(reason);
         }
     }
@@ -117,8 +117,11 @@ impl Attachment {
     pub(crate) fn watch_expiry(&mut self, hub: &Hub, session: &SessionCore) {
         let Some(ends_at) = session.ends_at() else { return };
         if self.expiry_row.is_none_or(|due| ends_at < due) {
-            self.expiry_row = Some(ends_at);
-            hub.deadlines.push(ends_at, Deadline::SessionExpiry { identity: session.identity.clone() });
+            let row = Deadline::SessionExpiry { identity: session.identity.clone() };
+            if let Some(due) = self.expiry_row.replace(ends_at) {
+                hub.deadlines.remove(due, row.clone());
+            }
+            hub.deadlines.push(ends_at, row);
         }
     }
 

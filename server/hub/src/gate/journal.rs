@@ -60,11 +60,13 @@ impl Journal {
         entries.push_back(entry);
     }
 
-    /// At most `newest` entries, newest first, of one identity or of all.
+    /// At most `newest` entries, newest first, of one identity (a device with its modules) or of all.
     pub fn recent(&self, newest: usize, identity: Option<&IdentityId>) -> Vec<JournalEntry> {
         let concerns = |entry: &&JournalEntry| match (identity, &entry.target) {
             (None, _) => true,
-            (Some(wanted), Target::Identity(target)) => wanted == target,
+            (Some(wanted), Target::Identity(target)) => {
+                wanted == target || (wanted.module.is_none() && wanted.device == target.device)
+            }
             (Some(_), Target::Hub) => false,
         };
         self.0.lock().iter().rev().filter(concerns).take(newest).cloned().collect()
