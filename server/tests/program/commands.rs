@@ -118,14 +118,18 @@ fn cert_issue_prints_or_writes_a_certificate_and_its_key() {
     let out = state.path().join("issued");
     let arguments = ["cert", "issue", "--device", "d1", "--module", "m1", "--out", out.to_str().unwrap()];
     let written = run(state.path(), &arguments);
-    let (certificate, key) = (out.join("d1-m1.pem"), out.join("d1-m1.key"));
+    let (certificate, key) = (out.join("d1~m1.pem"), out.join("d1~m1.key"));
     assert_eq!(stdout(&written), format!("{}\n{}\n", certificate.display(), key.display()));
     assert!(std::fs::read_to_string(certificate).unwrap().contains("CERTIFICATE"));
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        assert_eq!(std::fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     }
+
+    let kept = std::fs::read(&key).unwrap();
+    assert!(!run(state.path(), &arguments).status.success());
+    assert_eq!(std::fs::read(&key).unwrap(), kept);
 }
 
 #[test]
