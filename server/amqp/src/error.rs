@@ -16,21 +16,35 @@ pub(crate) const fn condition(code: ErrorCode) -> &'static str {
         | ErrorCode::InvalidProtocolVersion
         | ErrorCode::ArgumentInvalid
         | ErrorCode::ArgumentNull
+        | ErrorCode::BulkRegenerateDeviceKeyOperationFailure
+        | ErrorCode::BulkRegistryOperationFailure
+        | ErrorCode::DeviceDefinedMultipleTimes
+        | ErrorCode::InvalidDeviceScope
+        | ErrorCode::InvalidPolicyKey
         | ErrorCode::IotHubFormatError
         | ErrorCode::GenericUnsupportedMediaType => c::ARGUMENT_ERROR,
         ErrorCode::IotHubUnauthorizedAccess | ErrorCode::SystemModuleModifyUnauthorizedAccess => {
             c::UNAUTHORIZED_ACCESS
         }
-        ErrorCode::GenericForbidden | ErrorCode::GenericMethodNotAllowed => c::NOT_ALLOWED,
+        ErrorCode::GenericForbidden
+        | ErrorCode::GenericMethodNotAllowed
+        | ErrorCode::OperationNotAvailableInCurrentTier => c::NOT_ALLOWED,
         ErrorCode::GenericNotFound
         | ErrorCode::DeviceNotFound
+        | ErrorCode::DeviceNotOnline
+        | ErrorCode::DeviceConnectionClosedRemotely
         | ErrorCode::CertificateNotFound
         | ErrorCode::ModuleNotFound => c::NOT_FOUND,
         ErrorCode::DeviceAlreadyExists | ErrorCode::ModuleAlreadyExistsOnDevice => c::DEVICE_ALREADY_EXISTS,
         ErrorCode::PreconditionFailed => c::PRECONDITION_FAILED,
         ErrorCode::GenericRequestEntityTooLarge | ErrorCode::MessageTooLarge => c::MESSAGE_SIZE_EXCEEDED,
-        ErrorCode::TooManyDevices | ErrorCode::TooManyModulesOnDevice => c::RESOURCE_LIMIT_EXCEEDED,
-        ErrorCode::ServerError => c::INTERNAL_ERROR,
+        ErrorCode::DeviceMaximumInflightMethodExceeded
+        | ErrorCode::IotHubQuotaExceeded
+        | ErrorCode::TooManyDevices
+        | ErrorCode::TooManyModulesOnDevice => c::RESOURCE_LIMIT_EXCEEDED,
+        ErrorCode::ThrottlingException => c::DEVICE_CONTAINER_THROTTLED,
+        ErrorCode::GatewayTimeout => c::TIMEOUT,
+        ErrorCode::GenericBadGateway | ErrorCode::ServerError => c::INTERNAL_ERROR,
         ErrorCode::ServiceUnavailable => c::DETACH_FORCED,
     }
 }
@@ -87,13 +101,23 @@ mod tests {
 400004 ArgumentInvalid 400 com.microsoft:argument-error
 400005 ArgumentNull 400 com.microsoft:argument-error
 400006 IotHubFormatError 400 com.microsoft:argument-error
+400011 DeviceDefinedMultipleTimes 400 com.microsoft:argument-error
+400013 BulkRegistryOperationFailure 400 com.microsoft:argument-error
+400028 InvalidDeviceScope 400 com.microsoft:argument-error
+400035 InvalidPolicyKey 400 com.microsoft:argument-error
+400036 BulkRegenerateDeviceKeyOperationFailure 400 com.microsoft:argument-error
 401002 IotHubUnauthorizedAccess 401 amqp:unauthorized-access
 401100 SystemModuleModifyUnauthorizedAccess 401 amqp:unauthorized-access
 403000 GenericForbidden 403 amqp:not-allowed
+403002 IotHubQuotaExceeded 403 amqp:resource-limit-exceeded
+403010 OperationNotAvailableInCurrentTier 403 amqp:not-allowed
+403800 DeviceMaximumInflightMethodExceeded 403 amqp:resource-limit-exceeded
 404000 GenericNotFound 404 amqp:not-found
 404001 DeviceNotFound 404 amqp:not-found
 404008 CertificateNotFound 404 amqp:not-found
 404010 ModuleNotFound 404 amqp:not-found
+404103 DeviceNotOnline 404 amqp:not-found
+404104 DeviceConnectionClosedRemotely 404 amqp:not-found
 405000 GenericMethodNotAllowed 405 amqp:not-allowed
 409001 DeviceAlreadyExists 409 com.microsoft:device-already-exists
 409301 ModuleAlreadyExistsOnDevice 409 com.microsoft:device-already-exists
@@ -103,8 +127,11 @@ mod tests {
 413002 TooManyDevices 413 amqp:resource-limit-exceeded
 413003 TooManyModulesOnDevice 413 amqp:resource-limit-exceeded
 415000 GenericUnsupportedMediaType 415 com.microsoft:argument-error
+429001 ThrottlingException 429 com.microsoft:device-container-throttled
 500001 ServerError 500 amqp:internal-error
-503001 ServiceUnavailable 503 amqp:link:detach-forced";
+502000 GenericBadGateway 502 amqp:internal-error
+503001 ServiceUnavailable 503 amqp:link:detach-forced
+504101 GatewayTimeout 504 com.microsoft:timeout";
         assert_eq!(matrix.join("\n"), expected);
     }
 }

@@ -120,6 +120,7 @@ pub(crate) mod conditions {
     pub(crate) const CONNECTION_FORCED: &str = "amqp:connection:forced";
     pub(crate) const DECODE_ERROR: &str = "amqp:decode-error";
     pub(crate) const DETACH_FORCED: &str = "amqp:link:detach-forced";
+    pub(crate) const DEVICE_CONTAINER_THROTTLED: &str = "com.microsoft:device-container-throttled";
     pub(crate) const DEVICE_ALREADY_EXISTS: &str = "com.microsoft:device-already-exists";
     pub(crate) const FRAMING_ERROR: &str = "amqp:connection:framing-error";
     pub(crate) const HANDLE_IN_USE: &str = "amqp:session:handle-in-use";
@@ -132,6 +133,7 @@ pub(crate) mod conditions {
     pub(crate) const PRECONDITION_FAILED: &str = "com.microsoft:precondition-failed";
     pub(crate) const RESOURCE_LIMIT_EXCEEDED: &str = "amqp:resource-limit-exceeded";
     pub(crate) const STOLEN: &str = "amqp:link:stolen";
+    pub(crate) const TIMEOUT: &str = "com.microsoft:timeout";
     pub(crate) const TRACKING_ID: &str = "com.microsoft:tracking-id";
     pub(crate) const TRANSFER_LIMIT_EXCEEDED: &str = "amqp:link:transfer-limit-exceeded";
     pub(crate) const UNATTACHED_HANDLE: &str = "amqp:session:unattached-handle";

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::names;
 
-/// When to try again after 503, in seconds (contract/rest.md 0.4 names the header, not the figure).
+/// When to try again after 429 and 503, in seconds (contract/rest.md 0.4 names the header, not the figure).
 const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
 
 /// A call's error on its way out.
@@ -78,7 +78,7 @@ pub(crate) fn render(error: &HubError, tracking: &TrackingId) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, names::value::CHALLENGE);
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECS);
     }
     response
@@ -89,15 +89,25 @@ const fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::ArgumentInvalid
         | ErrorCode::ArgumentNull
+        | ErrorCode::BulkRegenerateDeviceKeyOperationFailure
+        | ErrorCode::BulkRegistryOperationFailure
+        | ErrorCode::DeviceDefinedMultipleTimes
         | ErrorCode::GenericBadRequest
+        | ErrorCode::InvalidDeviceScope
+        | ErrorCode::InvalidPolicyKey
         | ErrorCode::InvalidProtocolVersion
         | ErrorCode::IotHubFormatError => StatusCode::BAD_REQUEST,
         ErrorCode::IotHubUnauthorizedAccess | ErrorCode::SystemModuleModifyUnauthorizedAccess => {
             StatusCode::UNAUTHORIZED
         }
-        ErrorCode::GenericForbidden => StatusCode::FORBIDDEN,
+        ErrorCode::DeviceMaximumInflightMethodExceeded
+        | ErrorCode::GenericForbidden
+        | ErrorCode::IotHubQuotaExceeded
+        | ErrorCode::OperationNotAvailableInCurrentTier => StatusCode::FORBIDDEN,
         ErrorCode::CertificateNotFound
+        | ErrorCode::DeviceConnectionClosedRemotely
         | ErrorCode::DeviceNotFound
+        | ErrorCode::DeviceNotOnline
         | ErrorCode::GenericNotFound
         | ErrorCode::ModuleNotFound => StatusCode::NOT_FOUND,
         ErrorCode::GenericMethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -108,8 +118,11 @@ const fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::TooManyDevices
         | ErrorCode::TooManyModulesOnDevice => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::GenericUnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ErrorCode::ThrottlingException => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::GenericBadGateway => StatusCode::BAD_GATEWAY,
         ErrorCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 

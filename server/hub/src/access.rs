@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 pub struct Permissions(u8);
 
 impl Permissions {
+    /// No right at all.
+    pub const NONE: Self = Self(0);
     /// Read identities.
     pub const REGISTRY_READ: Self = Self(1);
     /// Create, update and delete identities.
@@ -30,6 +32,11 @@ impl Permissions {
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Whether some right of `other` is in this set.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether every right of `other` is in this set.

@@ -42,12 +42,28 @@ error_codes! {
     ArgumentNull = 400005;
     /// The body is not the JSON it should be.
     IotHubFormatError = 400006;
+    /// An id occurs more than once in one bulk request.
+    DeviceDefinedMultipleTimes = 400011;
+    /// A row of a bulk request failed.
+    BulkRegistryOperationFailure = 400013;
+    /// `deviceScope` or `parentScopes` names no edge device.
+    InvalidDeviceScope = 400028;
+    /// `policyKey` names no key to regenerate.
+    InvalidPolicyKey = 400035;
+    /// A row of a bulk key regeneration failed.
+    BulkRegenerateDeviceKeyOperationFailure = 400036;
     /// Authentication or authorization failed.
     IotHubUnauthorizedAccess = 401002;
     /// Modules of the edge runtime cannot be made or removed by hand.
     SystemModuleModifyUnauthorizedAccess = 401100;
     /// The hub refuses for its state or a quota.
     GenericForbidden = 403000;
+    /// The day's messages are used up.
+    IotHubQuotaExceeded = 403002;
+    /// The hub's tier lacks the feature.
+    OperationNotAvailableInCurrentTier = 403010;
+    /// Too many direct methods wait for one identity.
+    DeviceMaximumInflightMethodExceeded = 403800;
     /// No such route or object.
     GenericNotFound = 404000;
     /// The device identity does not exist.
@@ -56,6 +72,10 @@ error_codes! {
     CertificateNotFound = 404008;
     /// The module identity does not exist on its device.
     ModuleNotFound = 404010;
+    /// The device is not connected, or does not listen for methods.
+    DeviceNotOnline = 404103;
+    /// The device went away before it answered.
+    DeviceConnectionClosedRemotely = 404104;
     /// The route exists, the verb does not.
     GenericMethodNotAllowed = 405000;
     /// A device of that id exists already.
@@ -74,10 +94,16 @@ error_codes! {
     TooManyModulesOnDevice = 413003;
     /// The body is of a kind the call does not read.
     GenericUnsupportedMediaType = 415000;
+    /// More operations than the hub's units allow.
+    ThrottlingException = 429001;
     /// The hub itself failed.
     ServerError = 500001;
+    /// The device answered with something that is no answer.
+    GenericBadGateway = 502000;
     /// The hub is stopping.
     ServiceUnavailable = 503001;
+    /// The device did not answer in time.
+    GatewayTimeout = 504101;
 }
 
 /// Why an operation was not done. Small outside, rich inside.

@@ -26,11 +26,22 @@ pub(crate) fn twin_outcome(code: ErrorCode) -> TwinOutcome {
     match code {
         Code::ArgumentInvalid
         | Code::ArgumentNull
+        | Code::BulkRegenerateDeviceKeyOperationFailure
+        | Code::BulkRegistryOperationFailure
+        | Code::DeviceDefinedMultipleTimes
         | Code::GenericBadRequest
+        | Code::InvalidDeviceScope
+        | Code::InvalidPolicyKey
         | Code::InvalidProtocolVersion
         | Code::IotHubFormatError => TwinOutcome::Status(400),
-        Code::GenericForbidden => TwinOutcome::Status(403),
-        Code::CertificateNotFound | Code::GenericNotFound => TwinOutcome::Status(404),
+        Code::DeviceMaximumInflightMethodExceeded
+        | Code::GenericForbidden
+        | Code::IotHubQuotaExceeded
+        | Code::OperationNotAvailableInCurrentTier => TwinOutcome::Status(403),
+        Code::CertificateNotFound
+        | Code::DeviceConnectionClosedRemotely
+        | Code::DeviceNotOnline
+        | Code::GenericNotFound => TwinOutcome::Status(404),
         Code::GenericMethodNotAllowed => TwinOutcome::Status(405),
         Code::DeviceAlreadyExists | Code::ModuleAlreadyExistsOnDevice => TwinOutcome::Status(409),
         Code::PreconditionFailed => TwinOutcome::Status(412),
@@ -39,8 +50,11 @@ pub(crate) fn twin_outcome(code: ErrorCode) -> TwinOutcome {
         | Code::TooManyDevices
         | Code::TooManyModulesOnDevice => TwinOutcome::Status(413),
         Code::GenericUnsupportedMediaType => TwinOutcome::Status(415),
+        Code::ThrottlingException => TwinOutcome::Status(429),
         Code::ServerError => TwinOutcome::Status(500),
+        Code::GenericBadGateway => TwinOutcome::Status(502),
         Code::ServiceUnavailable => TwinOutcome::Status(503),
+        Code::GatewayTimeout => TwinOutcome::Status(504),
         // The identity is gone or its credential no longer good. A new CONNECT will be told so with 5.
         Code::DeviceNotFound
         | Code::IotHubUnauthorizedAccess

@@ -77,7 +77,7 @@ fn authorize<O: Operation>(grant: &Grant, target: &O::Target) -> Result<(), HubE
         };
         Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, message).with_reason(reason))
     };
-    if !grant.permissions.contains(O::NEEDS) {
+    if !grant.permissions.intersects(O::NEEDS) {
         return refuse(format!(
             "{} needs the right {}, but {} has {}; use a policy that has it",
             O::NAME,

@@ -41,21 +41,21 @@ impl From<IdentityId> for Target {
 pub trait Operation: Send + 'static {
     /// The name in the journal.
     const NAME: &'static str;
-    /// The right a grant must give.
+    /// The rights of which a grant must give one.
     const NEEDS: Permissions;
     /// What it acts on: nobody can be admitted for one thing and act on another.
     type Target: Clone + Into<Target> + Send + Sync;
 }
 
 macro_rules! operations {
-    ($($name:ident on $target:ty, needs $right:ident: $doc:literal;)*) => {$(
+    ($($name:ident on $target:ty, needs $($right:ident)or+: $doc:literal;)*) => {$(
         #[doc = $doc]
         #[derive(Clone, Copy, Debug)]
         pub enum $name {}
 
         impl Operation for $name {
             const NAME: &'static str = stringify!($name);
-            const NEEDS: Permissions = Permissions::$right;
+            const NEEDS: Permissions = Permissions::NONE$(.union(Permissions::$right))+;
             type Target = $target;
         }
     )*};
@@ -67,6 +67,10 @@ operations! {
     DeleteDevice   on DeviceId,             needs REGISTRY_WRITE:  "DELETE /devices/{id}.";
     GetDevice      on DeviceId,             needs REGISTRY_READ:   "GET /devices/{id}.";
     ListDevices    on (),                   needs REGISTRY_READ:   "GET /devices.";
+    BulkRegistry   on (),                   needs REGISTRY_WRITE:  "POST /devices.";
+    RegenerateKeys on (),                   needs REGISTRY_WRITE:  "POST /devices/keys/regenerate.";
+    GetDeviceStatistics  on (),             needs REGISTRY_READ:   "GET /statistics/devices.";
+    GetServiceStatistics on (),             needs REGISTRY_READ or SERVICE_CONNECT: "GET /statistics/service.";
     CreateModule   on (DeviceId, ModuleId), needs REGISTRY_WRITE:  "PUT /devices/{id}/modules/{mid} without If-Match.";
     UpdateModule   on (DeviceId, ModuleId), needs REGISTRY_WRITE:  "PUT /devices/{id}/modules/{mid} with If-Match.";
     DeleteModule   on (DeviceId, ModuleId), needs REGISTRY_WRITE:  "DELETE /devices/{id}/modules/{mid}.";
@@ -75,6 +79,8 @@ operations! {
     GetTwin        on IdentityId,           needs SERVICE_CONNECT: "GET /twins/...";
     PatchTwin      on IdentityId,           needs SERVICE_CONNECT: "PATCH /twins/...";
     ReplaceTwin    on IdentityId,           needs SERVICE_CONNECT: "PUT /twins/...";
+    InvokeMethod   on IdentityId,           needs SERVICE_CONNECT: "POST /twins/.../methods.";
+    AnswerMethod   on IdentityId,           needs DEVICE_CONNECT:  "A device or module answers a direct method.";
     Connect        on IdentityId,           needs DEVICE_CONNECT:  "A device or module comes online.";
     ReadOwnTwin    on IdentityId,           needs DEVICE_CONNECT:  "A device or module reads its twin.";
     UpdateReported on IdentityId,           needs DEVICE_CONNECT:  "A device or module reports properties.";
