@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 
 use futures_util::stream::{SelectAll, Stream};
+use hub::api_version::ApiVersion;
 use hub::device_session::{Delivery as SessionDelivery, DisconnectReason};
 use hub::gate::{Details, ProtocolLabel};
 use hub::ids::IdentityId;
@@ -22,7 +23,7 @@ use crate::device::links::{Connected, DeviceLink};
 use crate::device::{telemetry, twin};
 use crate::engine::{AttachRequest, Condition, Engine, Event, LinkId, SaslRequest};
 use crate::error::session_end;
-use crate::names::{conditions, labels};
+use crate::names::{conditions, labels, link_properties};
 use crate::{AmqpHead, sasl};
 
 /// What the core tells an identity that is connected here.
@@ -186,6 +187,12 @@ impl<'h> Links<'h> {
                     self.disconnect_if_unused(&identity);
                     return Err(not_offered(request));
                 };
+                if kind == DeviceLink::TwinRequests
+                    && let Some(connected) = self.connected.get_mut(&identity)
+                {
+                    let version = request.property(link_properties::API_VERSION);
+                    connected.arrays = version.as_deref().and_then(ApiVersion::parse).into();
+                }
                 let max_message_bytes = match kind {
                     DeviceLink::Telemetry => telemetry::DELIVERY_BYTES_MAX,
                     DeviceLink::Inputs | DeviceLink::TwinReplies | DeviceLink::TwinRequests => {

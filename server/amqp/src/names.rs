@@ -70,6 +70,7 @@ pub(crate) mod segments {
 
 /// Link properties. contract/amqp.md 3.
 pub(crate) mod link_properties {
+    pub(crate) const API_VERSION: &str = "com.microsoft:api-version";
     pub(crate) const CLIENT_VERSION: &str = "com.microsoft:client-version";
     pub(crate) const MODEL_ID: &str = "com.microsoft:model-id";
 }

@@ -52,7 +52,6 @@ pub(crate) mod admin {
 pub(crate) mod query {
     pub(crate) const API_VERSION: &str = "api-version";
     pub(crate) const TOP: &str = "top";
-    pub(crate) const PREVIEW_SUFFIX: &str = "-preview";
     pub(crate) const DEVICE: &str = "device";
     pub(crate) const LIMIT: &str = "limit";
     pub(crate) const MODULE: &str = "module";
@@ -91,7 +90,6 @@ pub(crate) mod member {
     pub(crate) const AUTHENTICATION: &str = "authentication";
     pub(crate) const CAPABILITIES: &str = "capabilities";
     pub(crate) const CERTIFICATE: &str = "certificate";
-    pub(crate) const DESIRED: &str = "desired";
     pub(crate) const DEVICE_ID: &str = "deviceId";
     pub(crate) const IOT_EDGE: &str = "iotEdge";
     pub(crate) const MANAGED_BY: &str = "managedBy";
@@ -99,13 +97,11 @@ pub(crate) mod member {
     pub(crate) const NAME: &str = "name";
     pub(crate) const PRIMARY_KEY: &str = "primaryKey";
     pub(crate) const PRIMARY_THUMBPRINT: &str = "primaryThumbprint";
-    pub(crate) const PROPERTIES: &str = "properties";
     pub(crate) const SECONDARY_KEY: &str = "secondaryKey";
     pub(crate) const SECONDARY_THUMBPRINT: &str = "secondaryThumbprint";
     pub(crate) const STATUS: &str = "status";
     pub(crate) const STATUS_REASON: &str = "statusReason";
     pub(crate) const SYMMETRIC_KEY: &str = "symmetricKey";
-    pub(crate) const TAGS: &str = "tags";
     pub(crate) const TYPE: &str = "type";
     pub(crate) const VERIFIED: &str = "verified";
     pub(crate) const X509_THUMBPRINT: &str = "x509Thumbprint";

@@ -1,9 +1,7 @@
 //! Twins of devices and modules as back ends see them: `GET PATCH PUT /twins/...` (contract/rest.md 1.7, 3).
 //!
-//! [`calls`] holds the three calls, the same for both kinds of identity; [`body`] checks what callers send before
-//! the core reads it; [`render`] writes the whole twin.
+//! [`calls`] holds the three calls, the same for both kinds of identity; [`render`] writes the whole twin.
 
-mod body;
 mod calls;
 mod render;
 

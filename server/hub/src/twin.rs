@@ -11,6 +11,6 @@ mod stored;
 mod twins;
 mod validate;
 
-pub use patch::{ReportedPatch, TwinPatch};
+pub use patch::{Arrays, ReportedPatch, TwinPatch};
 pub(crate) use stored::StoredTwin;
 pub use twins::{Twin, TwinOwner};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hub::ids::IdentityId;
 use hub::telemetry::DeviceMessage;
+use hub::twin::Arrays;
 
 use crate::error::{RefusedConnect, shown};
 use crate::packet::{Connect, Publish};
@@ -16,6 +17,8 @@ use crate::username::Username;
 /// A CONNECT that this head has nothing against. The core has the say now.
 pub(crate) struct Login {
     pub(crate) identity: IdentityId,
+    /// Whether the client's version of the interface lets it report arrays.
+    pub(crate) arrays: Arrays,
     /// The hub's name as the client wrote it.
     pub(crate) host: String,
     pub(crate) keep_session: bool,
@@ -45,6 +48,7 @@ pub(crate) fn login(connect: Connect) -> Result<(Login, Duration), RefusedConnec
     }
     let will = connect.will.map(|will| will_message(will, &identity)).transpose()?;
     let login = Login {
+        arrays: username.api_version.into(),
         host: username.host.to_owned(),
         keep_session: !connect.clean_session,
         model_id: username.model_id,

@@ -106,8 +106,6 @@ pub(crate) mod twin {
     pub(crate) const REQUEST_ID: &str = "$rid";
     /// Version of a properties section. The dollar is literal.
     pub(crate) const VERSION: &str = "$version";
-    /// The section of a twin document that a patch of ours changes.
-    pub(crate) const REPORTED: &str = "reported";
 }
 
 /// `contract/mqtt.md 8`: direct methods.

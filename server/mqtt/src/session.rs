@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hub::device_session::{Delivery, Interest, SavedSession};
-use hub::error::ErrorCode;
+use hub::error::{ErrorCode, HubError};
 use hub::ids::IdentityId;
 use hub::telemetry::DeviceMessage;
 use hub::time::Timestamp;
@@ -71,6 +71,15 @@ pub(crate) struct TwinRequest {
 /// The reported `$version` a client demands; `None` inside when its text is no number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExpectedVersion(pub(crate) Option<u64>);
+
+impl ExpectedVersion {
+    /// What to compare with, `contract/mqtt.md 7.2`.
+    pub(crate) fn number(self) -> Result<u64, HubError> {
+        let invalid =
+            || HubError::new(ErrorCode::ArgumentInvalid, "The $version of the patch is not a number.");
+        self.0.ok_or_else(invalid)
+    }
+}
 
 /// What came of an action.
 #[derive(Debug)]

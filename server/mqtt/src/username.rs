@@ -2,6 +2,7 @@
 //! that SDKs are known to send and refuses the rest.
 #![warn(clippy::indexing_slicing)]
 
+use hub::api_version::ApiVersion;
 use percent_encoding::percent_decode_str;
 
 use crate::names::username;
@@ -13,6 +14,8 @@ pub(crate) struct Username<'a> {
     pub(crate) host: &'a str,
     pub(crate) device: &'a str,
     pub(crate) module: Option<&'a str>,
+    /// The version of the hub's interface the client speaks; `None` when it names none the hub knows.
+    pub(crate) api_version: Option<ApiVersion>,
     /// The client's user agent, decoded.
     pub(crate) product_info: Option<String>,
     /// The IoT Plug and Play model, decoded.
@@ -42,13 +45,15 @@ impl<'a> Username<'a> {
         if host.is_empty() || device.is_empty() || module.is_some_and(str::is_empty) {
             return Err(UsernameError::EmptyPart);
         }
-        if parameter(parameters, username::API_VERSION).is_some_and(|version| version.is_empty()) {
+        let version = parameter(parameters, username::API_VERSION);
+        if version.as_deref().is_some_and(str::is_empty) {
             return Err(UsernameError::NoVersion);
         }
         Ok(Self {
             host,
             device,
             module,
+            api_version: version.as_deref().and_then(ApiVersion::parse),
             product_info: parameter(parameters, username::DEVICE_CLIENT_TYPE),
             model_id: parameter(parameters, username::MODEL_ID),
         })
@@ -156,6 +161,16 @@ mod tests {
         let node = Username::parse(NODE).expect("a valid username");
         assert_eq!((node.host, node.model_id), ("h.example", None));
         assert_eq!(node.product_info.as_deref(), Some("azure-iot-device/1.18.4 (node)"));
+    }
+
+    #[test]
+    fn any_version_is_accepted_and_a_known_one_kept() {
+        let version = |text| Username::parse(text).expect("a valid username").api_version;
+        assert_eq!(version(NODE), ApiVersion::parse("2021-04-12"));
+        assert_eq!(version("h/d1/m1/api-version=2018-06-30"), ApiVersion::parse("2018-06-30"));
+        for unknown in ["h/d1", "h/d1/?api-version=x", "h/d1/?api-version=2010-01-01"] {
+            assert_eq!(version(unknown), None, "{unknown}");
+        }
     }
 
     #[test]

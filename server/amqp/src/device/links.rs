@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
 use hub::device_session::DeviceSession;
+use hub::twin::Arrays;
 
 use crate::address::IdentityNode;
 use crate::engine::LinkId;
@@ -46,13 +47,16 @@ pub(crate) struct Connected {
     /// Stops waiting for the session's deliveries.
     pub(crate) listening: AbortHandle,
     links: [Option<LinkId>; 4],
+    /// Whether the client's version of the interface, named on its twin link, lets it report arrays.
+    pub(crate) arrays: Arrays,
     /// Encoded replies for a twin receiver that is still to come.
     pub(crate) early_replies: VecDeque<Bytes>,
 }
 
 impl Connected {
     pub(crate) fn new(session: Arc<DeviceSession>, listening: AbortHandle) -> Self {
-        Self { session, listening, links: [None; 4], early_replies: VecDeque::new() }
+        let (links, arrays) = ([None; 4], Arrays::Allowed);
+        Self { session, listening, links, arrays, early_replies: VecDeque::new() }
     }
 
     pub(crate) const fn link(&self, kind: DeviceLink) -> Option<LinkId> {

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use hub::Hub;
-use hub::device_session::{DesiredChange, DeviceSession, Interest};
+use hub::device_session::{DesiredChange, Interest};
 use hub::error::{ErrorCode, HubError};
 use hub::gate::Details;
 use hub::gate::operations::{ReadOwnTwin, UpdateReported};
 use hub::twin::ReportedPatch;
 
-use crate::engine::message::{Entry, Message, OutgoingMessage};
+use crate::device::links::Connected;
+use crate::engine::message::{Entry, Message, OutgoingMessage, Scalar};
 use crate::error::status;
 use crate::names::twin as names;
 
@@ -45,13 +46,13 @@ impl Request {
 /// Does what a request asks and yields the encoded reply. `Err` payloads are requests that could not be read.
 pub(crate) async fn answer(
     request: Result<Message, HubError>,
-    session: &DeviceSession,
+    client: &Connected,
     hub: &Hub,
     details: Details,
 ) -> Bytes {
     let correlation_id = request.as_ref().ok().and_then(|message| message.properties.correlation_id.clone());
     let performed = match request {
-        Ok(message) => perform(message, session, hub, details).await,
+        Ok(message) => perform(message, client, hub, details).await,
         Err(error) => Err(error),
     };
     match performed {
@@ -68,10 +69,11 @@ pub(crate) async fn answer(
 
 async fn perform(
     message: Message,
-    session: &DeviceSession,
+    client: &Connected,
     hub: &Hub,
     details: Details,
 ) -> Result<Done, HubError> {
+    let session = &client.session;
     let (grant, identity) = (session.grant(), session.identity());
     match Request::parse(&message)? {
         Request::Get => {
@@ -80,8 +82,9 @@ async fn perform(
         }
         Request::PatchReported => {
             let admitted = hub.gate().admit::<UpdateReported>(&grant, identity.clone(), details).await?;
-            let patch = ReportedPatch::parse(&message.into_body())?;
-            let version = hub.update_reported(admitted, &patch)?;
+            let expected = expected_version(&message)?;
+            let patch = ReportedPatch::parse(&message.into_body(), client.arrays)?;
+            let version = hub.update_reported(admitted, &patch, expected)?;
             Ok(Done { status: 204, version: Some(version), body: Bytes::new() })
         }
         Request::SubscribeDesired => {
@@ -91,6 +94,20 @@ async fn perform(
         Request::UnsubscribeDesired => {
             session.unsubscribe(Interest::DesiredProperties);
             Ok(Done { status: 200, version: None, body: Bytes::new() })
+        }
+    }
+}
+
+/// The reported version a patch is for; C# sends null, Java a number when its caller gives one
+/// (contract/amqp.md 4.5).
+fn expected_version(message: &Message) -> Result<Option<u64>, HubError> {
+    match message.annotation(names::VERSION) {
+        None | Some(Scalar::Null) => Ok(None),
+        Some(Scalar::Uint(version)) => Ok(Some(*version)),
+        Some(Scalar::Int(version)) if *version >= 0 => Ok(Some(version.cast_unsigned())),
+        Some(_) => {
+            let text = "The annotation 'version' of the patch is not a version number.";
+            Err(HubError::new(ErrorCode::ArgumentInvalid, text))
         }
     }
 }
@@ -135,7 +152,6 @@ pub(crate) fn notification(change: &DesiredChange) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::message::Scalar;
 
     fn request(operation: Option<&str>, resource: Option<&str>) -> Message {
         let annotations = [(names::OPERATION, operation), (names::RESOURCE, resource)];
@@ -165,6 +181,20 @@ mod tests {
             (Some("PUT"), None),
         ] {
             assert!(Request::parse(&request(operation, resource)).is_err(), "{operation:?} {resource:?}");
+        }
+    }
+
+    #[test]
+    fn a_patch_may_name_the_version_it_is_for() {
+        let expected = |version| {
+            let annotations = [(names::VERSION.to_owned(), version)].into();
+            expected_version(&Message { annotations, ..Message::default() }).map_err(|error| error.code())
+        };
+        assert_eq!(expected(Scalar::Null), Ok(None));
+        assert_eq!(expected(Scalar::Int(3)), Ok(Some(3)));
+        assert_eq!(expected(Scalar::Uint(3)), Ok(Some(3)));
+        for bad in [Scalar::Int(-1), Scalar::Text("3".to_owned())] {
+            assert_eq!(expected(bad), Err(ErrorCode::ArgumentInvalid));
         }
     }
 

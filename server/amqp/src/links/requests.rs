@@ -134,7 +134,7 @@ impl Links<'_> {
                 Err(HubError::new(ErrorCode::GenericRequestEntityTooLarge, "The twin request is too large."))
             }
         };
-        let reply = twin::answer(request, &connected.session, &self.head.hub, self.details).await;
+        let reply = twin::answer(request, connected, &self.head.hub, self.details).await;
         match connected.link(DeviceLink::TwinReplies) {
             Some(replies) => {
                 if !engine.send(replies, reply) {

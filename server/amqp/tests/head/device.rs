@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use fe2o3_amqp_types::definitions::SenderSettleMode;
+use fe2o3_amqp_types::definitions::{Fields, SenderSettleMode};
 use fe2o3_amqp_types::messaging::DeliveryState;
-use fe2o3_amqp_types::primitives::{Uuid, Value};
+use fe2o3_amqp_types::primitives::{Symbol, Uuid, Value};
 use hub::gate::operations::{GetTwin, PatchTwin};
 use hub::identity::AuthenticationType;
 use hub::ids::{IdentityId, IfMatch};
-use hub::twin::TwinPatch;
+use hub::twin::{Arrays, TwinPatch};
 use serde_json::json;
 
 use crate::raw::{Raw, data, open, receiver, section, sender, twin_request};
@@ -23,7 +23,7 @@ async fn device_client(world: &World, identity: &IdentityId) -> Raw {
 }
 
 async fn patch_desired(world: &World, identity: &IdentityId, desired: serde_json::Value) {
-    let patch = TwinPatch::parse(json!({ "properties": { "desired": desired } })).unwrap();
+    let patch = TwinPatch::parse(json!({ "properties": { "desired": desired } }), Arrays::Allowed).unwrap();
     let by = world.owner::<PatchTwin>(identity.clone()).await;
     world.hub.patch_twin(by, &patch, &IfMatch::Absent).unwrap();
 }
@@ -211,6 +211,28 @@ async fn twin_errors_carry_a_json_body() {
         let reply = client.message(3).await.message;
         assert_eq!(reply.annotation("status"), Some(Value::Int(status)));
         assert_eq!(reply.json()["errorCode"].as_i64().unwrap() / 1000, i64::from(status));
+    }
+}
+
+#[tokio::test]
+async fn arrays_are_reported_on_links_of_an_api_version_from_2019_10_01_on() {
+    let (world, _) = world();
+    let device = world.device("d1").await;
+    let mut client = device_client(&world, &device).await;
+    client.attach(receiver(3, "/devices/d1/twin")).await.unwrap();
+    client.credit(3, 10).await;
+    for (handle, version, expected) in
+        [(2, Some("2018-06-30"), 400), (4, Some("2019-10-01"), 204), (5, None, 204)]
+    {
+        let mut requests = sender(handle, "/devices/d1/twin");
+        requests.properties = version.map(|version| {
+            let (name, version) = (Symbol::from("com.microsoft:api-version"), Symbol::from(version));
+            Fields::from_iter([(name, Value::Symbol(version))])
+        });
+        client.attach(requests).await.unwrap();
+        client.transfer(handle, &twin_request("PATCH", REPORTED, Value::Null, br#"{"a":[1]}"#)).await;
+        let reply = client.message(3).await.message;
+        assert_eq!(reply.annotation("status"), Some(Value::Int(expected)), "{version:?}");
     }
 }
 

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use hub::Hub;
+use hub::api_version::ApiVersion;
+use hub::error::HubError;
 use hub::gate::operations::{GetTwin, PatchTwin, ReplaceTwin};
-use hub::twin::TwinPatch;
+use hub::twin::{Arrays, TwinPatch};
+use serde_json::Value;
 
 use crate::error::Answer;
 use crate::extract::{Caller, Condition, JsonBody, TwinPath};
-use crate::layers::api_version::ApiVersion;
-use crate::twins::{body, render};
+use crate::json;
+use crate::twins::render;
 
 pub(super) async fn get(State(hub): State<Arc<Hub>>, caller: Caller, TwinPath(id): TwinPath) -> Answer {
     let by = caller.admit::<GetTwin>(&hub, id).await?;
@@ -27,7 +30,7 @@ pub(super) async fn patch(
     JsonBody(bytes): JsonBody,
 ) -> Answer {
     let by = caller.admit::<PatchTwin>(&hub, id).await?;
-    let patch = TwinPatch::parse(body::document(&bytes, version)?)?;
+    let patch = change(&bytes, version)?;
     Ok(render::twin(&hub.patch_twin(by, &patch, &if_match)?))
 }
 
@@ -40,6 +43,10 @@ pub(super) async fn put(
     JsonBody(bytes): JsonBody,
 ) -> Answer {
     let by = caller.admit::<ReplaceTwin>(&hub, id).await?;
-    let patch = TwinPatch::parse(body::document(&bytes, version)?)?;
+    let patch = change(&bytes, version)?;
     Ok(render::twin(&hub.replace_twin(by, &patch, &if_match)?))
+}
+
+fn change(body: &[u8], version: ApiVersion) -> Result<TwinPatch, HubError> {
+    TwinPatch::parse(Value::Object(json::object(body)?), Arrays::from(Some(version)))
 }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::device_session::DesiredChange;
-use crate::error::HubError;
+use crate::error::{ErrorCode, HubError};
 use crate::ids::{ETag, IfMatch};
 use crate::limits;
 use crate::time::Timestamp;
@@ -145,8 +145,23 @@ impl StoredTwin {
 
     /// Merges what its owner reports; the new `$version` of the reported properties. The etag stays
     /// (contract/rest.md 3.1).
-    pub(crate) fn report(&mut self, patch: &ReportedPatch, at: Timestamp) -> Result<u64, HubError> {
-        let mut section = PackedSection::read(&self.reported).unpack();
+    pub(crate) fn report(
+        &mut self,
+        patch: &ReportedPatch,
+        expected_version: Option<u64>,
+        at: Timestamp,
+    ) -> Result<u64, HubError> {
+        let reported = PackedSection::read(&self.reported);
+        if let Some(expected) = expected_version.filter(|expected| *expected != reported.version) {
+            let stored = reported.version;
+            return Err(HubError::new(
+                ErrorCode::PreconditionFailed,
+                format!(
+                    "The patch is for version {expected} of the reported properties; {stored} is stored."
+                ),
+            ));
+        }
+        let mut section = reported.unpack();
         section.merge(&patch.0, Stamp { at, version: None });
         self.reported = within_limits("reported", &section)?;
         self.version += 1;

@@ -113,20 +113,22 @@ impl Hub {
         by.conclude(read)
     }
 
-    /// Merges what the owner reports; returns the new `$version` of the reported properties.
+    /// Merges what the owner reports, if the reported properties have the version it expects; returns their new
+    /// `$version` (contract/mqtt.md 7.2).
     ///
     /// # Errors
-    /// `DeviceNotFound`, `ModuleNotFound`, `ArgumentInvalid` past the size limit.
+    /// `DeviceNotFound`, `ModuleNotFound`, `PreconditionFailed`, `ArgumentInvalid` past the size limit.
     pub fn update_reported(
         &self,
         by: Admitted<UpdateReported>,
         patch: &ReportedPatch,
+        expected_version: Option<u64>,
     ) -> Result<u64, HubError> {
         let (at, connection) = (by.at(), by.connection());
         let reported = self.with_state(&by, |identity, state| {
             let own = state.identity(identity)?;
             own.attachment.heard_on(connection, at)?;
-            own.twin.report(patch, at)
+            own.twin.report(patch, expected_version, at)
         });
         by.conclude(reported)
     }

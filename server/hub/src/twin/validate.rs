@@ -1,32 +1,85 @@
 //! What keys and values a twin may hold, and how its size is counted (contract/rest.md 3.4, 3.5).
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::error::{ErrorCode, HubError};
 use crate::limits;
+use crate::twin::patch::Arrays;
 
 /// Checks the members of a section as a caller sent them; `section` names it in the message.
 ///
 /// # Errors
 /// `ArgumentInvalid` naming the offending path and the rule.
-pub(crate) fn check_members(section: &str, members: &Map<String, Value>) -> Result<(), HubError> {
-    let mut path = section.to_owned();
-    check_object(&mut path, members, 0)
+pub(crate) fn check_members(
+    section: &str,
+    members: &Map<String, Value>,
+    arrays: Arrays,
+) -> Result<(), HubError> {
+    Checker { path: section.to_owned(), arrays, is_in_array: false }.object(members, 0)
 }
 
-fn check_object(path: &mut String, members: &Map<String, Value>, level: usize) -> Result<(), HubError> {
-    if level > limits::TWIN_DEPTH {
-        return Err(invalid(path, &format!("is nested deeper than {} levels", limits::TWIN_DEPTH)));
+/// Walks down a section as it was sent.
+struct Checker {
+    path: String,
+    arrays: Arrays,
+    is_in_array: bool,
+}
+
+impl Checker {
+    fn object(&mut self, members: &Map<String, Value>, level: usize) -> Result<(), HubError> {
+        self.check_level(level)?;
+        let parent = self.path.len();
+        for (key, value) in members {
+            check_key(&self.path, key)?;
+            self.path.push('.');
+            self.path.push_str(key);
+            self.value(value, level + 1)?;
+            self.path.truncate(parent);
+        }
+        Ok(())
     }
-    let parent = path.len();
-    for (key, value) in members {
-        check_key(path, key)?;
-        path.push('.');
-        path.push_str(key);
-        check_value(path, value, level + 1)?;
-        path.truncate(parent);
+
+    fn value(&mut self, value: &Value, level: usize) -> Result<(), HubError> {
+        match value {
+            // Arrays are replaced whole, so a null in one could delete nothing.
+            Value::Null if self.is_in_array => Err(invalid(&self.path, "is null within an array")),
+            Value::Null | Value::Bool(_) => Ok(()),
+            Value::Number(number) => self.number(number),
+            Value::String(text) if text.len() > limits::TWIN_STRING_BYTES => {
+                let rule = format!("is a string longer than {} bytes", limits::TWIN_STRING_BYTES);
+                Err(invalid(&self.path, &rule))
+            }
+            Value::String(_) => Ok(()),
+            Value::Array(_) if self.arrays == Arrays::Refused => Err(HubError::new(
+                ErrorCode::ArgumentInvalid,
+                "Provided json is not a valid 'tags' or 'properties' object: arrays are not supported.",
+            )),
+            Value::Array(items) => {
+                self.check_level(level)?;
+                let was_in_array = std::mem::replace(&mut self.is_in_array, true);
+                items.iter().try_for_each(|item| self.value(item, level + 1))?;
+                self.is_in_array = was_in_array;
+                Ok(())
+            }
+            Value::Object(members) => self.object(members, level),
+        }
     }
-    Ok(())
+
+    fn number(&self, number: &Number) -> Result<(), HubError> {
+        let range = limits::TWIN_INTEGER_MIN..=limits::TWIN_INTEGER_MAX;
+        if number.as_i64().map_or_else(|| number.is_f64(), |integer| range.contains(&integer)) {
+            return Ok(());
+        }
+        let rule = format!("is an integer outside {} to {}", range.start(), range.end());
+        Err(invalid(&self.path, &rule))
+    }
+
+    fn check_level(&self, level: usize) -> Result<(), HubError> {
+        if level <= limits::TWIN_DEPTH {
+            return Ok(());
+        }
+        Err(invalid(&self.path, &format!("is nested deeper than {} levels", limits::TWIN_DEPTH)))
+    }
 }
 
 fn check_key(path: &str, key: &str) -> Result<(), HubError> {
@@ -42,55 +95,6 @@ fn check_key(path: &str, key: &str) -> Result<(), HubError> {
             &format!("has a key with {c:?}; '.', '$', space and control characters are not allowed"),
         )),
         None => Ok(()),
-    }
-}
-
-fn check_value(path: &mut String, value: &Value, level: usize) -> Result<(), HubError> {
-    match value {
-        Value::Null | Value::Bool(_) => Ok(()),
-        Value::Number(number) => {
-            let range = limits::TWIN_INTEGER_MIN..=limits::TWIN_INTEGER_MAX;
-            let fits = number.as_i64().map_or_else(|| number.is_f64(), |integer| range.contains(&integer));
-            if fits {
-                return Ok(());
-            }
-            Err(invalid(
-                path,
-                &format!(
-                    "is an integer outside {} to {}",
-                    limits::TWIN_INTEGER_MIN,
-                    limits::TWIN_INTEGER_MAX
-                ),
-            ))
-        }
-        Value::String(text) if text.len() > limits::TWIN_STRING_BYTES => {
-            Err(invalid(path, &format!("is a string longer than {} bytes", limits::TWIN_STRING_BYTES)))
-        }
-        Value::String(_) => Ok(()),
-        Value::Array(items) => check_array(path, items, level),
-        Value::Object(members) => check_object(path, members, level),
-    }
-}
-
-/// Arrays are replaced whole, so a null in one could delete nothing and is refused.
-fn check_array(path: &mut String, items: &[Value], level: usize) -> Result<(), HubError> {
-    if level > limits::TWIN_DEPTH {
-        return Err(invalid(path, &format!("is nested deeper than {} levels", limits::TWIN_DEPTH)));
-    }
-    for item in items {
-        if has_null(item) {
-            return Err(invalid(path, "is an array that contains null"));
-        }
-        check_value(path, item, level + 1)?;
-    }
-    Ok(())
-}
-
-fn has_null(item: &Value) -> bool {
-    match item {
-        Value::Null => true,
-        Value::Object(members) => members.values().any(Value::is_null),
-        _ => false,
     }
 }
 
@@ -142,7 +146,7 @@ mod tests {
     use serde_json::json;
 
     fn check(value: &Value) -> Result<(), HubError> {
-        check_members("desired", value.as_object().unwrap())
+        check_members("desired", value.as_object().unwrap(), Arrays::Allowed)
     }
 
     fn nested(levels: usize) -> Value {
@@ -186,6 +190,11 @@ mod tests {
         assert!(check(&json!({"a": [1, {"b": "c"}, [true]]})).is_ok());
         assert!(check(&json!({"a": [1, null]})).is_err());
         assert!(check(&json!({"a": [{"b": null}]})).is_err());
+        assert!(check(&json!({"a": [{"b": {"c": null}}]})).is_err());
+        assert!(
+            check(&json!({"a": [1], "b": null, "c": {"d": null}})).is_ok(),
+            "outside an array null deletes"
+        );
         let deep = (0..10).fold(json!([1]), |inner, _| json!([inner]));
         assert!(check(&json!({ "a": deep })).is_err());
     }

@@ -12,7 +12,7 @@ use hub::gate::{Admitted, Details, Operation, ProtocolLabel};
 use hub::identity::{AuthenticationSpec, AuthenticationType, DeviceSpec, DeviceStatus, ModuleSpec};
 use hub::ids::{ConnectionId, HubName, IdentityId, IfMatch};
 use hub::time::{Clock, ManualClock, Timestamp};
-use hub::twin::TwinPatch;
+use hub::twin::{Arrays, TwinPatch};
 use hub::{Hub, HubConfig};
 use mqtt::{MqttHead, MqttOptions};
 use net::{Carrier, Io, PeerInfo, StreamHead};
@@ -127,7 +127,9 @@ impl Bench {
     }
 
     pub(crate) async fn patch_desired(&self, id: &str, desired: Value) {
-        let patch = TwinPatch::parse(serde_json::json!({ "properties": { "desired": desired } })).unwrap();
+        let patch =
+            TwinPatch::parse(serde_json::json!({ "properties": { "desired": desired } }), Arrays::Allowed)
+                .unwrap();
         let by = self.owner::<PatchTwin>(identity(id)).await;
         self.hub.patch_twin(by, &patch, &IfMatch::Absent).unwrap();
     }

@@ -48,6 +48,26 @@ async fn a_bad_patch_is_answered_with_an_error_as_json_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn arrays_are_reported_with_an_api_version_from_2019_10_01_on() {
+    let bench = Bench::new().await;
+    for (version, answer) in [
+        ("2018-06-30", "PUBLISH $iothub/twin/res/400/?$rid=r {"),
+        ("2019-10-01", "PUBLISH $iothub/twin/res/204/?$rid=r&$version=2"),
+    ] {
+        let username = format!("localhost/d/?api-version={version}");
+        let mut client = bench.accept();
+        client.send(&Connect { username, clean_session: true, ..bench.connect("d") }).await;
+        assert!(client.next().await.starts_with("CONNACK 0"), "{version}");
+        client.send(&Subscribe(1, &[("$iothub/twin/res/#", 0)])).await;
+        assert_eq!(client.next().await, "SUBACK 1 [0]");
+        client.send(&Publish(0, &format!("{REPORTED}?$rid=r"), r#"{"a":[1]}"#)).await;
+        let got = client.next().await;
+        assert!(got.starts_with(answer), "{version}: {got}");
+    }
+    assert_eq!(bench.reported("d").await["a"], json!([1]));
+}
+
+#[tokio::test]
 async fn a_patch_for_a_version_is_applied_to_that_version_only() {
     let bench = Bench::new().await;
     let mut client = subscribed(&bench, "d").await;

@@ -8,20 +8,34 @@ use crate::error::ErrorCode;
 use crate::gate::operations::{PatchTwin, ReadOwnTwin};
 use crate::limits;
 use crate::testing::{admit, admit_on, connect, hub, identity_grant, options, owner, register};
+use crate::twin::Arrays;
 
 fn patch(hub: &Hub, identity: &IdentityId, body: Value) -> Result<Twin, HubError> {
-    let patch = TwinPatch::parse(body)?;
+    let patch = TwinPatch::parse(body, Arrays::Allowed)?;
     hub.patch_twin(owner::<PatchTwin>(hub, identity.clone()), &patch, &IfMatch::Absent)
 }
 
 fn replace(hub: &Hub, identity: &IdentityId, body: Value) -> Result<Twin, HubError> {
-    hub.replace_twin(owner(hub, identity.clone()), &TwinPatch::parse(body)?, &IfMatch::Absent)
+    hub.replace_twin(
+        owner(hub, identity.clone()),
+        &TwinPatch::parse(body, Arrays::Allowed)?,
+        &IfMatch::Absent,
+    )
 }
 
 fn report(hub: &Hub, identity: &IdentityId, body: &Value) -> Result<u64, HubError> {
-    let grant = identity_grant(identity, None);
-    let by = admit(hub, &grant, identity.clone()).unwrap();
-    hub.update_reported(by, &ReportedPatch::parse(body.to_string().as_bytes())?)
+    report_expecting(hub, identity, body, None)
+}
+
+fn report_expecting(
+    hub: &Hub,
+    identity: &IdentityId,
+    body: &Value,
+    version: Option<u64>,
+) -> Result<u64, HubError> {
+    let by = admit(hub, &identity_grant(identity, None), identity.clone()).unwrap();
+    let patch = ReportedPatch::parse(body.to_string().as_bytes(), Arrays::Allowed)?;
+    hub.update_reported(by, &patch, version)
 }
 
 fn parsed(raw: &RawValue) -> Value {
@@ -91,10 +105,24 @@ fn reports_move_version_but_not_etag_and_carry_no_last_updated_version() {
 }
 
 #[test]
+fn a_report_for_another_version_than_the_stored_one_changes_nothing() {
+    let (hub, _) = hub();
+    let identity = register(&hub, "d", None);
+    assert_eq!(report_expecting(&hub, &identity, &json!({"a": 1}), Some(1)).unwrap(), 2);
+    for stale in [0, 1, 3, u64::MAX] {
+        let refused = report_expecting(&hub, &identity, &json!({"a": 2}), Some(stale)).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::PreconditionFailed, "{stale}");
+    }
+    let twin = hub.twin(owner(&hub, identity.clone())).unwrap();
+    assert_eq!((values(&twin.reported), twin.version), (json!({"a": 1, "$version": 2}), 3));
+    assert_eq!(report_expecting(&hub, &identity, &json!({"a": 2}), Some(2)).unwrap(), 3);
+}
+
+#[test]
 fn a_stale_etag_changes_nothing() {
     let (hub, _) = hub();
     let identity = register(&hub, "d", None);
-    let change = TwinPatch::parse(json!({"tags": {"a": 1}})).unwrap();
+    let change = TwinPatch::parse(json!({"tags": {"a": 1}}), Arrays::Allowed).unwrap();
     let stale = IfMatch::parse(Some("\"AAAAAAAAAAk=\""));
     let refused = hub.patch_twin(owner(&hub, identity.clone()), &change, &stale).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::PreconditionFailed);
@@ -181,7 +209,7 @@ fn a_connection_that_was_taken_over_changes_nothing_any_more() {
     let _new = connect(&hub, &identity, options(2)).unwrap();
     let report_on = |connection| {
         let by = admit_on(&hub, &identity_grant(&identity, None), identity.clone(), connection).unwrap();
-        hub.update_reported(by, &ReportedPatch::parse(b"{}").unwrap())
+        hub.update_reported(by, &ReportedPatch::parse(b"{}", Arrays::Allowed).unwrap(), None)
     };
     assert_eq!(report_on(1).unwrap_err().code(), ErrorCode::IotHubUnauthorizedAccess);
     assert_eq!(report_on(2).unwrap(), 2);
