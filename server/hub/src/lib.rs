@@ -1,9 +1,9 @@
 //! The core of the emulated IoT hub: all state, all decisions, no protocol.
 //!
-//! Reading order: [`ids`], [`time`], [`error`], [`json`], [`api_version`], [`access`] and [`limits`] are the vocabulary; [`gate`] is the one
-//! door in; behind it [`identity`], [`twin`], [`device_session`], [`telemetry`] and [`events`] are the
-//! capabilities, which share the per-device lock of `state`. Everything is synchronous: what a head awaits is
-//! [`gate::Gate::admit`] and [`device_session::DeviceSession::next`].
+//! Reading order: [`ids`], [`time`], [`error`], [`json`], [`api_version`], [`access`] and [`limits`] are the
+//! vocabulary; [`gate`] is the one door in; behind it [`identity`], [`twin`], [`device_session`], [`telemetry`] and
+//! [`events`] are the capabilities, which share the per-device lock of `state`. Everything is synchronous: what a
+//! head awaits is [`gate::Gate::admit`] and [`device_session::DeviceSession::next`].
 
 pub mod access;
 pub mod api_version;
