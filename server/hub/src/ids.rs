@@ -54,6 +54,11 @@ impl ModuleId {
         &self.0
     }
 
+    /// The modules every edge device is born with.
+    pub(crate) fn of_edge_runtime() -> [Self; 2] {
+        ["$edgeAgent", "$edgeHub"].map(|id| Self(id.into()))
+    }
+
     /// Whether the module belongs to the edge runtime (`$edgeAgent`, `$edgeHub`).
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')

@@ -9,6 +9,10 @@ pub const STATUS_REASON_CHARS: usize = 128;
 pub const IDENTITIES: usize = 1_000_000;
 /// Modules of one device. contract/rest.md 1.4.
 pub const MODULES_PER_DEVICE: usize = 50;
+/// Characters of a module's `managedBy`; ours.
+pub const MANAGED_BY_CHARS: usize = 128;
+/// Rows of one bulk request. contract/rest.md 1.3.
+pub const BULK_ROWS: usize = 100;
 /// Rows of one device list. contract/rest.md 1.2.
 pub const LIST_ROWS: usize = 1000;
 

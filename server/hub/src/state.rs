@@ -1,9 +1,8 @@
 //! The map of devices and what lies behind each device's lock: identity, modules, twins, sessions
 //! (ARCHITECTURE section 3). One lock per device orders everything that happens to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -12,16 +11,17 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::device_session::Attachment;
 use crate::error::{ErrorCode, HubError};
 use crate::identity::registry::{device_not_found, module_not_found};
-use crate::identity::{DeviceStatus, GenerationId, registry};
+use crate::identity::{
+    AuthenticationMechanism, Census, DeviceRecord, DeviceStatus, GenerationId, ModuleRecord,
+};
 use crate::ids::{DeviceId, IdentityId, ModuleId};
-use crate::limits;
 use crate::twin::StoredTwin;
 
 /// Every device of the hub.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Devices {
     cells: DashMap<DeviceId, Arc<DeviceCell>>,
-    identities: AtomicUsize,
+    census: Census,
 }
 
 /// A device and everything that belongs to it, behind one lock.
@@ -33,7 +33,7 @@ pub(crate) struct DeviceCell(Mutex<DeviceState>);
 pub(crate) struct DeviceState {
     /// Set by a delete while somebody may still hold the cell: nothing is written to a device that is gone.
     pub(crate) is_gone: bool,
-    pub(crate) record: registry::DeviceRecord,
+    pub(crate) record: DeviceRecord,
     pub(crate) own: IdentityState,
     pub(crate) modules: BTreeMap<ModuleId, ModuleState>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct DeviceState {
 /// A module beside its device.
 #[derive(Debug)]
 pub(crate) struct ModuleState {
-    pub(crate) record: registry::ModuleRecord,
+    pub(crate) record: ModuleRecord,
     pub(crate) own: IdentityState,
 }
 
@@ -92,6 +92,20 @@ impl DeviceState {
         }
     }
 
+    /// How `identity` authenticates, with the etag that moves when that changes and the session that may rest on it.
+    pub(crate) fn credentials(
+        &mut self,
+        identity: &IdentityId,
+    ) -> Result<(&mut AuthenticationMechanism, &mut u32, &mut IdentityState), HubError> {
+        match &identity.module {
+            None => Ok((&mut self.record.authentication, &mut self.record.etag, &mut self.own)),
+            Some(module) => match self.modules.get_mut(module) {
+                Some(ModuleState { record, own }) => Ok((&mut record.authentication, &mut record.etag, own)),
+                None => Err(module_not_found(identity)),
+            },
+        }
+    }
+
     pub(crate) fn is_enabled(&self) -> bool {
         self.record.status == DeviceStatus::Enabled
     }
@@ -104,17 +118,18 @@ impl Devices {
         id: &DeviceId,
         make: impl FnOnce() -> Result<DeviceState, HubError>,
     ) -> Result<Arc<DeviceCell>, HubError> {
-        match self.cells.entry(id.clone()) {
-            Entry::Occupied(_) => Err(HubError::new(
+        let entry = self.cells.entry(id.clone());
+        if let Entry::Occupied(occupied) = &entry
+            && !occupied.get().lock_even_if_gone().is_gone
+        {
+            return Err(HubError::new(
                 ErrorCode::DeviceAlreadyExists,
                 format!("A device with ID '{id}' is already registered."),
-            )),
-            Entry::Vacant(vacant) => {
-                let state = make()?;
-                self.reserve_identity()?;
-                Ok(Arc::clone(&vacant.insert(Arc::new(DeviceCell::new(state)))))
-            }
+            ));
         }
+        let state = make()?;
+        self.census.add_device(state.record.status, state.modules.len())?;
+        Ok(Arc::clone(&entry.insert(Arc::new(DeviceCell::new(state)))))
     }
 
     /// The cell of a device; the map's guard lives only long enough to clone it.
@@ -127,11 +142,20 @@ impl Devices {
         self.cells.remove_if(id, |_, found| Arc::ptr_eq(found, cell));
     }
 
-    /// The first `top` devices in order of their ids.
-    pub(crate) fn first(&self, top: usize) -> Vec<(DeviceId, Arc<DeviceCell>)> {
-        let mut ids: Vec<DeviceId> = self.cells.iter().map(|entry| entry.key().clone()).collect();
-        ids.sort_unstable();
-        ids.into_iter().take(top).filter_map(|id| self.get(&id).ok().map(|cell| (id, cell))).collect()
+    /// The first `top` ids in their order. A heap of that size passes over the map, so nothing is kept for lists
+    /// between them; a million ids take some hundred milliseconds, each shard of the map its part of that.
+    pub(crate) fn first(&self, top: usize) -> Vec<DeviceId> {
+        let mut first = BinaryHeap::with_capacity(top);
+        for entry in &self.cells {
+            if first.len() < top {
+                first.push(entry.key().clone());
+            } else if let Some(mut last) = first.peek_mut()
+                && entry.key() < &*last
+            {
+                *last = entry.key().clone();
+            }
+        }
+        first.into_sorted_vec()
     }
 
     /// Every cell, in no order.
@@ -139,19 +163,17 @@ impl Devices {
         self.cells.iter().map(|entry| (entry.key().clone(), Arc::clone(entry.value()))).collect()
     }
 
-    /// Counts one more device or module, up to the hub's limit.
-    pub(crate) fn reserve_identity(&self) -> Result<(), HubError> {
-        let reserve = |count| (count < limits::IDENTITIES).then_some(count + 1);
-        match self.identities.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(HubError::new(
-                ErrorCode::TooManyDevices,
-                format!("The hub holds its limit of {} devices and modules.", limits::IDENTITIES),
-            )),
-        }
-    }
-
-    pub(crate) fn release_identities(&self, count: usize) {
-        self.identities.fetch_sub(count, Ordering::Relaxed);
+    /// The running counts.
+    pub(crate) const fn census(&self) -> &Census {
+        &self.census
     }
 }
+
+/// Many shards, so that a pass over a million devices keeps each of them for less than a millisecond.
+impl Default for Devices {
+    fn default() -> Self {
+        Self { cells: DashMap::with_shard_amount(SHARDS), census: Census::default() }
+    }
+}
+
+const SHARDS: usize = 1024;

@@ -12,5 +12,5 @@ mod twins;
 mod validate;
 
 pub use patch::{Arrays, ReportedPatch, TwinPatch};
-pub(crate) use stored::StoredTwin;
+pub(crate) use stored::{Mode, StoredTwin};
 pub use twins::{Twin, TwinOwner};

@@ -19,6 +19,7 @@ pub(super) fn device(id: &DeviceId, bytes: &[u8]) -> Result<DeviceSpec, HubError
         status: body.term(member::STATUS, &statuses)?,
         status_reason: body.text(member::STATUS_REASON)?.map(Into::into),
         iot_edge: capabilities.map(|it| it.boolean(member::IOT_EDGE)).transpose()?.flatten(),
+        ..DeviceSpec::default()
     })
 }
 

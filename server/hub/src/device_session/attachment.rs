@@ -77,6 +77,9 @@ impl Attachment {
         self.presence =
             Presence { state: ConnectionState::Connected, state_updated: Some(at), last_activity: Some(at) };
         self.watch_expiry(hub, &session);
+        if !session.identity.is_module() {
+            hub.devices.census().device_connected();
+        }
         self.session = Some(session);
     }
 
@@ -105,6 +108,9 @@ impl Attachment {
 
     fn detach(&mut self, hub: &Hub, at: Timestamp) -> Option<Arc<SessionCore>> {
         let session = self.session.take()?;
+        if !session.identity.is_module() {
+            hub.devices.census().device_disconnected();
+        }
         self.presence.state = ConnectionState::Disconnected;
         self.presence.state_updated = Some(at);
         if let Some(will) = session.take_will() {

@@ -29,47 +29,71 @@ impl AuthenticationMechanism {
         }
     }
 
-    /// Turns what a caller sent into what is stored. `current` is kept when the caller sent nothing; empty keys
-    /// are generated.
+    /// Turns what a caller sent into what is stored. What the caller left out stays as in `current` unless the type
+    /// changes; empty keys are generated (contract/rest.md 2.3).
     pub(crate) fn resolve(
         spec: Option<&AuthenticationSpec>,
         current: Option<&Self>,
         entropy: &Entropy,
     ) -> Result<Self, HubError> {
-        let generate = || Self::Sas(SymmetricKeys { primary: entropy.key(), secondary: entropy.key() });
-        let Some(spec) = spec else { return Ok(current.cloned().unwrap_or_else(generate)) };
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let thumbprints = (given(&spec.primary_thumbprint), given(&spec.secondary_thumbprint));
-        let kind = spec.kind.unwrap_or(match thumbprints {
+        let generated = || Self::Sas(SymmetricKeys { primary: entropy.key(), secondary: entropy.key() });
+        let Some(spec) = spec.filter(|spec| **spec != AuthenticationSpec::default()) else {
+            return Ok(current.cloned().unwrap_or_else(generated));
+        };
+        let kind = spec.kind.unwrap_or_else(|| match spec.thumbprints() {
             (None, None) => AuthenticationType::Sas,
             _ => AuthenticationType::SelfSigned,
         });
+        let kept = |is_left_out: bool| current.filter(|it| is_left_out && it.kind() == kind).cloned();
         match kind {
             AuthenticationType::CertificateAuthority => Ok(Self::CertificateAuthority),
             AuthenticationType::None => Ok(Self::None),
-            AuthenticationType::Sas => match (given(&spec.primary_key), given(&spec.secondary_key)) {
-                (None, None) => Ok(generate()),
+            AuthenticationType::Sas => match spec.keys() {
+                (None, None) => {
+                    let is_left_out = spec.primary_key.is_none() && spec.secondary_key.is_none();
+                    Ok(kept(is_left_out).unwrap_or_else(generated))
+                }
                 (Some(primary), Some(secondary)) => Ok(Self::Sas(SymmetricKeys {
-                    primary: SymmetricKey::from_base64(&primary)?,
-                    secondary: SymmetricKey::from_base64(&secondary)?,
+                    primary: SymmetricKey::from_base64(primary)?,
+                    secondary: SymmetricKey::from_base64(secondary)?,
                 })),
                 _ => Err(HubError::new(
                     ErrorCode::ArgumentInvalid,
                     "Give both symmetric keys, or neither to have them generated.",
                 )),
             },
-            AuthenticationType::SelfSigned => {
-                let (primary, secondary) = thumbprints;
-                if primary.is_none() && secondary.is_none() {
-                    return Err(HubError::new(
-                        ErrorCode::ArgumentInvalid,
-                        "Authentication of type selfSigned needs a primary or a secondary thumbprint.",
-                    ));
+            AuthenticationType::SelfSigned => match spec.thumbprints() {
+                (None, None) => {
+                    let is_left_out =
+                        spec.primary_thumbprint.is_none() && spec.secondary_thumbprint.is_none();
+                    kept(is_left_out).ok_or_else(|| {
+                        HubError::new(
+                            ErrorCode::ArgumentInvalid,
+                            "Authentication of type selfSigned needs a primary or a secondary thumbprint.",
+                        )
+                    })
                 }
-                let parse = |text: Option<String>| text.map(|text| Thumbprint::parse(&text)).transpose();
-                Ok(Self::SelfSigned(Thumbprints { primary: parse(primary)?, secondary: parse(secondary)? }))
-            }
+                (primary, secondary) => {
+                    let parse = |text: Option<&str>| text.map(Thumbprint::parse).transpose();
+                    Ok(Self::SelfSigned(Thumbprints {
+                        primary: parse(primary)?,
+                        secondary: parse(secondary)?,
+                    }))
+                }
+            },
         }
+    }
+
+    /// Only modules may be without any authentication, as those of an edge device are before their first use: SDKs
+    /// cannot read a device of type none (contract/rest.md 2.5).
+    pub(crate) fn check_for_device(&self) -> Result<(), HubError> {
+        if *self == Self::None {
+            return Err(HubError::new(
+                ErrorCode::ArgumentInvalid,
+                "The authentication of a device is of type sas, selfSigned or certificateAuthority.",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -87,18 +111,33 @@ pub enum AuthenticationType {
 }
 
 /// The authentication part of a create or update as the caller wrote it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthenticationSpec {
     /// The type, if given; else it follows from the thumbprints.
     pub kind: Option<AuthenticationType>,
-    /// Base64; empty or absent means "generate".
+    /// Base64; empty means "generate", absent the stored one or, where there is none, "generate".
     pub primary_key: Option<String>,
-    /// Base64; empty or absent means "generate".
+    /// As the primary.
     pub secondary_key: Option<String>,
     /// Hex.
     pub primary_thumbprint: Option<String>,
     /// Hex.
     pub secondary_thumbprint: Option<String>,
+}
+
+impl AuthenticationSpec {
+    fn keys(&self) -> (Option<&str>, Option<&str>) {
+        (given(&self.primary_key), given(&self.secondary_key))
+    }
+
+    fn thumbprints(&self) -> (Option<&str>, Option<&str>) {
+        (given(&self.primary_thumbprint), given(&self.secondary_thumbprint))
+    }
+}
+
+/// Node sends empty text for what its caller did not give.
+fn given(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
 }
 
 /// A SHA-1 or SHA-256 hash of a certificate in upper-case hex.

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::device_session::Presence;
 use crate::error::{ErrorCode, HubError};
 use crate::identity::authentication::{AuthenticationMechanism, AuthenticationSpec};
+use crate::identity::scope::DeviceScope;
 use crate::ids::{DeviceId, ETag};
 use crate::limits;
 use crate::time::Timestamp;
@@ -28,6 +29,10 @@ pub struct Device {
     pub authentication: AuthenticationMechanism,
     /// Whether it is an IoT Edge device.
     pub iot_edge: bool,
+    /// Of an edge device its own scope, of any other its parent's.
+    pub device_scope: Option<DeviceScope>,
+    /// The scope of the edge device above it, none or one.
+    pub parent_scopes: Vec<DeviceScope>,
     /// Whether it is connected.
     pub presence: Presence,
 }
@@ -41,8 +46,12 @@ pub struct DeviceSpec {
     pub status: Option<DeviceStatus>,
     /// At most 128 characters.
     pub status_reason: Option<String>,
-    /// Absent: false.
+    /// Absent: false on create, as stored on update.
     pub iot_edge: Option<bool>,
+    /// Absent: as stored. Null and empty text both come as empty text and detach the device from its parent.
+    pub device_scope: Option<String>,
+    /// Absent: as stored. Null comes as an empty list and detaches the device from its parent; at most one.
+    pub parent_scopes: Option<Vec<String>>,
 }
 
 /// Whether a device, and with it its modules, may connect.
@@ -57,6 +66,13 @@ pub enum DeviceStatus {
 /// An 18-digit decimal that looks like .NET ticks; new each time an identity is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GenerationId(pub(crate) i64);
+
+impl GenerationId {
+    /// Of an identity made now.
+    pub(crate) const fn at(at: Timestamp) -> Self {
+        Self(at.dotnet_ticks())
+    }
+}
 
 impl fmt::Display for GenerationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,10 +90,13 @@ pub(crate) struct DeviceRecord {
     pub(crate) status_updated: Option<Timestamp>,
     pub(crate) authentication: AuthenticationMechanism,
     pub(crate) iot_edge: bool,
+    /// The edge device above it.
+    pub(crate) parent: Option<Box<DeviceScope>>,
 }
 
 impl DeviceRecord {
     pub(crate) fn view(&self, id: &DeviceId, presence: Presence) -> Device {
+        let (device_scope, parent_scopes) = self.scopes(id);
         Device {
             id: id.clone(),
             generation_id: self.generation_id,
@@ -87,17 +106,34 @@ impl DeviceRecord {
             status_updated: self.status_updated,
             authentication: self.authentication.clone(),
             iot_edge: self.iot_edge,
+            device_scope,
+            parent_scopes,
             presence,
         }
+    }
+
+    /// `deviceScope` and `parentScopes` as the registry and the twin show them.
+    pub(crate) fn scopes(&self, id: &DeviceId) -> (Option<DeviceScope>, Vec<DeviceScope>) {
+        let parent = self.parent.as_deref();
+        let own = self.iot_edge.then(|| DeviceScope::of(id.clone(), self.generation_id));
+        (own.or_else(|| parent.cloned()), parent.cloned().into_iter().collect())
     }
 }
 
 pub(crate) fn check_status_reason(reason: Option<&str>) -> Result<Option<Box<str>>, HubError> {
-    match reason {
-        Some(reason) if reason.chars().count() > limits::STATUS_REASON_CHARS => Err(HubError::new(
+    check_chars("statusReason", reason, limits::STATUS_REASON_CHARS)
+}
+
+pub(crate) fn check_chars(
+    name: &str,
+    text: Option<&str>,
+    limit: usize,
+) -> Result<Option<Box<str>>, HubError> {
+    match text {
+        Some(text) if text.chars().count() > limit => Err(HubError::new(
             ErrorCode::ArgumentInvalid,
-            format!("statusReason is longer than {} characters.", limits::STATUS_REASON_CHARS),
+            format!("{name} is longer than {limit} characters."),
         )),
-        reason => Ok(reason.map(Into::into)),
+        text => Ok(text.map(Into::into)),
     }
 }

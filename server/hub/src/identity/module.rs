@@ -1,9 +1,11 @@
 //! A module identity as callers see it and as they write it (contract/rest.md 2.2).
 
 use crate::device_session::Presence;
+use crate::error::HubError;
 use crate::identity::authentication::{AuthenticationMechanism, AuthenticationSpec};
-use crate::identity::device::GenerationId;
+use crate::identity::device::{GenerationId, check_chars};
 use crate::ids::{DeviceId, ETag, ModuleId};
+use crate::limits;
 
 /// A module identity at one moment. It has no status of its own: a disabled device locks its modules out.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub struct Module {
 pub struct ModuleSpec {
     /// Absent: generated keys on create, the stored ones on update.
     pub authentication: Option<AuthenticationSpec>,
-    /// Who manages it.
+    /// Who manages it; at most 128 characters.
     pub managed_by: Option<String>,
 }
 
@@ -54,4 +56,8 @@ impl ModuleRecord {
             presence,
         }
     }
+}
+
+pub(crate) fn check_managed_by(managed_by: Option<&str>) -> Result<Option<Box<str>>, HubError> {
+    check_chars("managedBy", managed_by, limits::MANAGED_BY_CHARS)
 }

@@ -10,7 +10,7 @@ use crate::error::HubError;
 use crate::gate::operations::{GetTwin, PatchTwin, ReadOwnTwin, ReplaceTwin, UpdateReported};
 use crate::gate::{Admitted, Operation};
 use crate::identity::registry::module_not_found;
-use crate::identity::{AuthenticationMechanism, DeviceStatus};
+use crate::identity::{AuthenticationMechanism, DeviceScope, DeviceStatus};
 use crate::ids::{ETag, IdentityId, IfMatch};
 use crate::state::DeviceState;
 use crate::time::Timestamp;
@@ -55,6 +55,10 @@ pub struct TwinOwner {
     pub presence: Presence,
     /// Whether the device is an IoT Edge device.
     pub iot_edge: bool,
+    /// The device's scope; a module shows none.
+    pub device_scope: Option<DeviceScope>,
+    /// The scope of the device's parent; a module shows none.
+    pub parent_scopes: Vec<DeviceScope>,
 }
 
 impl Hub {
@@ -133,6 +137,19 @@ impl Hub {
         by.conclude(reported)
     }
 
+    /// Merges a patch into the twin of `identity`, for the calls that are admitted for more than one.
+    pub(crate) fn merge_twin(
+        &self,
+        identity: &IdentityId,
+        patch: &TwinPatch,
+        if_match: &IfMatch,
+        at: Timestamp,
+    ) -> Result<Twin, HubError> {
+        let cell = self.devices.get(&identity.device)?;
+        let mut state = cell.lock(&identity.device)?;
+        change(identity, &mut state, patch, Mode::Merge, if_match, at)
+    }
+
     /// Runs `act` under the lock of the operation's device.
     fn with_state<O: Operation<Target = IdentityId>, T>(
         &self,
@@ -172,6 +189,10 @@ fn view(identity: &IdentityId, state: &DeviceState) -> Result<Twin, HubError> {
             (&module.own, module.record.etag, &module.record.authentication)
         }
     };
+    let (device_scope, parent_scopes) = match &identity.module {
+        None => state.record.scopes(&identity.device),
+        Some(_) => (None, Vec::new()),
+    };
     Ok(Twin {
         identity: identity.clone(),
         etag: own.twin.etag(),
@@ -188,6 +209,8 @@ fn view(identity: &IdentityId, state: &DeviceState) -> Result<Twin, HubError> {
             authentication: authentication.clone(),
             presence: own.attachment.presence(),
             iot_edge: state.record.iot_edge,
+            device_scope,
+            parent_scopes,
         },
     })
 }

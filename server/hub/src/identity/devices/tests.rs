@@ -3,8 +3,11 @@
 use super::*;
 use crate::access::SymmetricKey;
 use crate::device_session::{ConnectionState, Delivery};
+use crate::error::ErrorCode;
 use crate::gate::operations::GetTwin;
+use crate::identity::ModuleSpec;
 use crate::identity::{AuthenticationSpec, AuthenticationType};
+use crate::ids::{IdentityId, ModuleId};
 use crate::testing::{connect, hub, options, owner, register};
 
 fn id(text: &str) -> DeviceId {

@@ -1,0 +1,86 @@
+//! Edge devices: the two system modules that come and go with the capability, and the scope it brings
+//! (contract/rest.md 1.2, 2.3, 2.6).
+
+use std::collections::BTreeMap;
+
+use crate::Hub;
+use crate::device_session::DisconnectReason;
+use crate::error::{ErrorCode, HubError};
+use crate::identity::module::ModuleRecord;
+use crate::identity::modules::check_room;
+use crate::identity::registry::empty_identity_state;
+use crate::identity::scope::NamedScopes;
+use crate::identity::{AuthenticationMechanism, DeviceScope, GenerationId};
+use crate::ids::{DeviceId, ModuleId};
+use crate::state::{DeviceState, ModuleState};
+use crate::time::Timestamp;
+
+impl Hub {
+    /// `$edgeAgent` and `$edgeHub` as an edge device is born with them: they accept no credential before the edge
+    /// runtime gives them one.
+    pub(crate) fn system_modules(&self, at: Timestamp) -> BTreeMap<ModuleId, ModuleState> {
+        let module = |id| {
+            let record = ModuleRecord {
+                generation_id: GenerationId::at(at),
+                etag: self.entropy.number(),
+                managed_by: None,
+                authentication: AuthenticationMechanism::None,
+            };
+            (id, ModuleState { record, own: empty_identity_state(at) })
+        };
+        ModuleId::of_edge_runtime().into_iter().map(module).collect()
+    }
+
+    /// Makes a device an edge device or an ordinary one. The latter only while it hosts no module of its own
+    /// (unverified, contract/rest.md 2.3): they would lose the runtime that runs them.
+    pub(crate) fn set_iot_edge(
+        &self,
+        id: &DeviceId,
+        state: &mut DeviceState,
+        iot_edge: bool,
+        at: Timestamp,
+    ) -> Result<(), HubError> {
+        match (state.record.iot_edge, iot_edge) {
+            (false, true) => {
+                let mut system = self.system_modules(at);
+                check_room(id, state.modules.len() + system.len())?;
+                self.devices.census().add_modules(system.len())?;
+                state.modules.append(&mut system);
+            }
+            (true, false) => {
+                if let Some(module) = state.modules.keys().find(|module| !module.is_system()) {
+                    return Err(HubError::new(
+                        ErrorCode::ArgumentInvalid,
+                        format!("Device '{id}' must stay an edge device while it hosts module '{module}'."),
+                    ));
+                }
+                for module in state.modules.values_mut() {
+                    module.own.attachment.end(self, at, DisconnectReason::IdentityDeleted);
+                }
+                self.devices.census().remove_modules(state.modules.len());
+                state.modules.clear();
+            }
+            (false, false) | (true, true) => {}
+        }
+        state.record.iot_edge = iot_edge;
+        Ok(())
+    }
+}
+
+impl DeviceState {
+    /// The parent of this device after an update that named `scopes`.
+    pub(crate) fn parent_after(
+        &self,
+        id: &DeviceId,
+        scopes: NamedScopes,
+        iot_edge: bool,
+    ) -> Result<Option<DeviceScope>, HubError> {
+        let own = DeviceScope::of(id.clone(), self.record.generation_id);
+        let stored = self.record.parent.as_deref();
+        match (self.record.iot_edge, iot_edge) {
+            (was_edge, true) => scopes.parent_of_edge(&own, was_edge, stored),
+            (true, false) => scopes.without_own(&own).parent_of_leaf(stored),
+            (false, false) => scopes.parent_of_leaf(stored),
+        }
+    }
+}

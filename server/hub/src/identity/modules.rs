@@ -1,0 +1,199 @@
+//! Create, read, update and delete modules (contract/rest.md 1.4, 2.2).
+
+use crate::Hub;
+use crate::device_session::DisconnectReason;
+use crate::error::{ErrorCode, HubError};
+use crate::gate::Admitted;
+use crate::gate::operations::{CreateModule, DeleteModule, GetModule, ListModules, UpdateModule};
+use crate::identity::module::{ModuleRecord, check_managed_by};
+use crate::identity::registry::{module_not_found, new_identity_state};
+use crate::identity::{AuthenticationMechanism, GenerationId, Module, ModuleSpec};
+use crate::ids::{DeviceId, ETag, IdentityId, IfMatch, ModuleId};
+use crate::limits;
+use crate::state::ModuleState;
+use crate::time::Timestamp;
+use crate::twin::TwinPatch;
+
+impl Hub {
+    /// Registers a module on a device that exists.
+    ///
+    /// # Errors
+    /// `DeviceNotFound`, `ModuleAlreadyExistsOnDevice`, `TooManyModulesOnDevice`, `TooManyDevices`,
+    /// `ArgumentInvalid`, `SystemModuleModifyUnauthorizedAccess` for ids that begin with `$`.
+    pub fn create_module(&self, by: Admitted<CreateModule>, spec: &ModuleSpec) -> Result<Module, HubError> {
+        let (device, id) = by.target();
+        let created = self.add_module(device, id, spec, None, by.at());
+        by.conclude(created)
+    }
+
+    /// Replaces the writable part of a module that exists; changing how it authenticates ends its session.
+    ///
+    /// # Errors
+    /// `DeviceNotFound`, `ModuleNotFound`, `PreconditionFailed`, `ArgumentInvalid`.
+    pub fn update_module(
+        &self,
+        by: Admitted<UpdateModule>,
+        spec: &ModuleSpec,
+        if_match: &IfMatch,
+    ) -> Result<Module, HubError> {
+        let (device, id) = by.target();
+        let updated = self.change_module(device, id, spec, if_match, by.at());
+        by.conclude(updated)
+    }
+
+    /// Removes a module with its twin; its session ends.
+    ///
+    /// # Errors
+    /// `DeviceNotFound`, `ModuleNotFound`, `PreconditionFailed`, `SystemModuleModifyUnauthorizedAccess`.
+    pub fn delete_module(&self, by: Admitted<DeleteModule>, if_match: &IfMatch) -> Result<(), HubError> {
+        let (device, id) = by.target();
+        let deleted = self.remove_module(device, id, if_match, by.at());
+        by.conclude(deleted)
+    }
+
+    /// One module.
+    ///
+    /// # Errors
+    /// `DeviceNotFound`, `ModuleNotFound`.
+    pub fn module(&self, by: Admitted<GetModule>) -> Result<Module, HubError> {
+        let (device, id) = by.target();
+        let get = || {
+            let cell = self.devices.get(device)?;
+            let state = cell.lock(device)?;
+            let module = state.modules.get(id).ok_or_else(|| module_missing(device, id))?;
+            Ok(module.view(device, id))
+        };
+        let found = get();
+        by.conclude(found)
+    }
+
+    /// Every module of a device, in order of their ids.
+    ///
+    /// # Errors
+    /// `DeviceNotFound`.
+    pub fn modules(&self, by: Admitted<ListModules>) -> Result<Vec<Module>, HubError> {
+        let device = by.target();
+        let list = || {
+            let cell = self.devices.get(device)?;
+            let state = cell.lock(device)?;
+            Ok(state.modules.iter().map(|(id, module)| module.view(device, id)).collect())
+        };
+        let listed = list();
+        by.conclude(listed)
+    }
+
+    /// The work of [`Self::create_module`], for single and bulk calls; `twin` is what the new twin begins with.
+    pub(crate) fn add_module(
+        &self,
+        device: &DeviceId,
+        id: &ModuleId,
+        spec: &ModuleSpec,
+        twin: Option<&TwinPatch>,
+        at: Timestamp,
+    ) -> Result<Module, HubError> {
+        check_not_system(id)?;
+        let cell = self.devices.get(device)?;
+        let mut state = cell.lock(device)?;
+        if state.modules.contains_key(id) {
+            return Err(HubError::new(
+                ErrorCode::ModuleAlreadyExistsOnDevice,
+                format!("A module with ID '{id}' is already registered on device '{device}'."),
+            ));
+        }
+        check_room(device, state.modules.len() + 1)?;
+        let record = ModuleRecord {
+            generation_id: GenerationId::at(at),
+            etag: self.entropy.number(),
+            managed_by: check_managed_by(spec.managed_by.as_deref())?,
+            authentication: AuthenticationMechanism::resolve(
+                spec.authentication.as_ref(),
+                None,
+                &self.entropy,
+            )?,
+        };
+        let own = new_identity_state(twin, at)?;
+        self.devices.census().add_modules(1)?;
+        let module = ModuleState { record, own };
+        let view = module.view(device, id);
+        state.modules.insert(id.clone(), module);
+        Ok(view)
+    }
+
+    /// The work of [`Self::update_module`].
+    pub(crate) fn change_module(
+        &self,
+        device: &DeviceId,
+        id: &ModuleId,
+        spec: &ModuleSpec,
+        if_match: &IfMatch,
+        at: Timestamp,
+    ) -> Result<Module, HubError> {
+        let cell = self.devices.get(device)?;
+        let mut state = cell.lock(device)?;
+        let module = state.modules.get_mut(id).ok_or_else(|| module_missing(device, id))?;
+        if_match.check(&ETag::of_identity(module.record.etag))?;
+        let managed_by = check_managed_by(spec.managed_by.as_deref())?;
+        let authentication = AuthenticationMechanism::resolve(
+            spec.authentication.as_ref(),
+            Some(&module.record.authentication),
+            &self.entropy,
+        )?;
+        module.record.managed_by = managed_by;
+        module.record.etag = self.next_etag(module.record.etag);
+        if module.record.authentication != authentication {
+            module.record.authentication = authentication;
+            module.own.attachment.end_own_credential(self, at, DisconnectReason::KeysChanged);
+        }
+        Ok(module.view(device, id))
+    }
+
+    /// The work of [`Self::delete_module`].
+    pub(crate) fn remove_module(
+        &self,
+        device: &DeviceId,
+        id: &ModuleId,
+        if_match: &IfMatch,
+        at: Timestamp,
+    ) -> Result<(), HubError> {
+        let cell = self.devices.get(device)?;
+        let mut state = cell.lock(device)?;
+        let module = state.modules.get_mut(id).ok_or_else(|| module_missing(device, id))?;
+        check_not_system(id)?;
+        if_match.check(&ETag::of_identity(module.record.etag))?;
+        module.own.attachment.end(self, at, DisconnectReason::IdentityDeleted);
+        state.modules.remove(id);
+        self.devices.census().remove_modules(1);
+        Ok(())
+    }
+}
+
+impl ModuleState {
+    fn view(&self, device: &DeviceId, id: &ModuleId) -> Module {
+        self.record.view(device, id, self.own.attachment.presence())
+    }
+}
+
+/// Whether a device may hold so many modules, those of the edge runtime included.
+pub(crate) fn check_room(device: &DeviceId, modules: usize) -> Result<(), HubError> {
+    if modules <= limits::MODULES_PER_DEVICE {
+        return Ok(());
+    }
+    Err(HubError::new(
+        ErrorCode::TooManyModulesOnDevice,
+        format!("Device '{device}' holds its limit of {} modules.", limits::MODULES_PER_DEVICE),
+    ))
+}
+
+fn check_not_system(id: &ModuleId) -> Result<(), HubError> {
+    if id.is_system() {
+        return Err(HubError::new(
+            ErrorCode::SystemModuleModifyUnauthorizedAccess,
+            format!("'{id}' is a system module; the hub makes and removes it with its edge device."),
+        ));
+    }
+    Ok(())
+}
+
+fn module_missing(device: &DeviceId, id: &ModuleId) -> HubError {
+    module_not_found(&IdentityId::module(device.clone(), id.clone()))
+}
