@@ -7,6 +7,7 @@
 //! - `websocket`: an upgraded socket as a byte stream for another head.
 //! - `admin`: the emulator's own API, on a listener of its own.
 //! - `extract`, `json`, `query`: requests into core types; `render`, `error`: core types into answers.
+//! - `routes`: a router that knows its calls; `openapi`: the documents that describe them.
 //! - `names`: every literal of the wire.
 //!
 //! ```text
@@ -19,9 +20,11 @@ mod extract;
 mod json;
 mod layers;
 mod names;
+mod openapi;
 mod query;
 mod registry;
 mod render;
+mod routes;
 mod state;
 mod twins;
 mod websocket;
@@ -37,12 +40,13 @@ use tower::Layer as _;
 pub use crate::admin::admin_router;
 use crate::error::Failure;
 use crate::layers::{answer, api_version, authentication, method_override, path, rest_of_body};
+use crate::routes::Routes;
 pub use crate::state::{AdminState, ConnectionPermit, HttpState, Listener, ListenerState, Readiness};
 
 /// Everything the HTTPS port answers: REST for services, WebSockets for devices (contract/rest.md 1).
 pub fn hub_router(state: HttpState) -> Router {
-    let calls = registry::routes()
-        .merge(twins::routes())
+    let calls = calls()
+        .router
         .route_layer(from_fn_with_state(state.clone(), authentication::authenticate))
         .route_layer(from_fn(api_version::check));
     let routes = calls
@@ -57,6 +61,11 @@ pub fn hub_router(state: HttpState) -> Router {
         .fallback_service(routed)
         .layer(from_fn(rest_of_body::forget))
         .layer(from_fn_with_state(state.hub, answer::complete))
+}
+
+/// Every call of the service's REST API, under the layers that calls have in common.
+fn calls() -> Routes<HttpState> {
+    registry::routes().merge(twins::routes())
 }
 
 async fn unknown_route() -> Failure {

@@ -44,6 +44,7 @@ pub(crate) mod admin {
     pub(crate) const NAME: &str = "name";
     pub(crate) const OPENAPI: &str = "/openapi.json";
     pub(crate) const READY: &str = "/ready";
+    pub(crate) const SERVICE_OPENAPI: &str = "/service/openapi.json";
     pub(crate) const VERIFICATION_CODE: &str = "/admin/certificates/{name}/verification-code";
     pub(crate) const VERIFY: &str = "/admin/certificates/{name}/verify";
 }

@@ -8,16 +8,20 @@ mod devices;
 mod modules;
 pub(crate) mod render;
 
-use axum::Router;
-use axum::routing::get;
+use axum::http::Method;
 
 use crate::names::path;
+use crate::routes::Routes;
 use crate::state::HttpState;
 
-pub(crate) fn routes() -> Router<HttpState> {
-    Router::new()
-        .route(path::DEVICES, get(devices::list))
-        .route(path::DEVICE, get(devices::get).put(devices::put).delete(devices::delete))
-        .route(path::MODULES, get(modules::list))
-        .route(path::MODULE, get(modules::get).put(modules::put).delete(modules::delete))
+pub(crate) fn routes() -> Routes<HttpState> {
+    Routes::new()
+        .with(Method::GET, path::DEVICES, devices::list)
+        .with(Method::GET, path::DEVICE, devices::get)
+        .with(Method::PUT, path::DEVICE, devices::put)
+        .with(Method::DELETE, path::DEVICE, devices::delete)
+        .with(Method::GET, path::MODULES, modules::list)
+        .with(Method::GET, path::MODULE, modules::get)
+        .with(Method::PUT, path::MODULE, modules::put)
+        .with(Method::DELETE, path::MODULE, modules::delete)
 }

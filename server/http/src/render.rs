@@ -14,7 +14,7 @@ use crate::names;
 pub(crate) fn json(value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => text(body, names::value::JSON),
-        Err(error) => Failure(
+        Err(error) => Failure::from(
             HubError::new(ErrorCode::ServerError, "The answer could not be written.")
                 .with_reason(format!("an answer does not serialize: {error}")),
         )

@@ -5,13 +5,18 @@
 mod calls;
 mod render;
 
-use axum::Router;
-use axum::routing::get;
+use axum::http::Method;
 
 use crate::names::path;
+use crate::routes::Routes;
 use crate::state::HttpState;
 
-pub(crate) fn routes() -> Router<HttpState> {
-    let twin = get(calls::get).patch(calls::patch).put(calls::put);
-    Router::new().route(path::DEVICE_TWIN, twin.clone()).route(path::MODULE_TWIN, twin)
+pub(crate) fn routes() -> Routes<HttpState> {
+    Routes::new()
+        .with(Method::GET, path::DEVICE_TWIN, calls::get)
+        .with(Method::PATCH, path::DEVICE_TWIN, calls::patch)
+        .with(Method::PUT, path::DEVICE_TWIN, calls::put)
+        .with(Method::GET, path::MODULE_TWIN, calls::get)
+        .with(Method::PATCH, path::MODULE_TWIN, calls::patch)
+        .with(Method::PUT, path::MODULE_TWIN, calls::put)
 }

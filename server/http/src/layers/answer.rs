@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use hub::Hub;
@@ -26,9 +26,14 @@ pub(crate) async fn complete(State(hub): State<Arc<Hub>>, request: Request, next
     let begun = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
     span.in_scope(|| {
-        if let Some(Failure(error)) = response.extensions_mut().remove() {
-            log(&error);
-            response = error::render(&error, &tracking);
+        if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+            log(&failure.error);
+            let allowed = response.headers_mut().remove(header::ALLOW);
+            response = error::render(&failure, &tracking);
+            // The router knows which verbs a path has; only an answer about verbs says so.
+            if let Some(allowed) = allowed.filter(|_| response.status() == StatusCode::METHOD_NOT_ALLOWED) {
+                response.headers_mut().insert(header::ALLOW, allowed);
+            }
         }
         tracing::debug!(status = response.status().as_u16(), elapsed = ?begun.elapsed(), "answered");
     });

@@ -281,7 +281,11 @@ async fn pages_of_other_sites_are_kept_out_and_everything_else_is_not() {
 }
 
 #[tokio::test]
-async fn the_openapi_document_is_served() {
-    let document: Value = Harness::new().admin("GET /openapi.json", "").await.expect(StatusCode::OK);
-    assert_eq!(document["openapi"], "3.1.0");
+async fn the_openapi_documents_are_served() {
+    let harness = Harness::new();
+    for (path, call) in [("/openapi.json", "/admin/journal"), ("/service/openapi.json", "/twins/{device}")] {
+        let document: Value = harness.admin(&format!("GET {path}"), "").await.expect(StatusCode::OK);
+        assert_eq!(document["openapi"], "3.1.0");
+        assert!(document["paths"].get(call).is_some(), "{path}");
+    }
 }

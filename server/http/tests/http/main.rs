@@ -5,6 +5,7 @@
 
 mod admin;
 mod authentication;
+mod faults;
 mod harness;
 mod registry;
 mod requests;
