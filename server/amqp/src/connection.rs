@@ -123,6 +123,9 @@ impl<'h> Connection<'h> {
         }
         while let Some(Some(delivery)) = self.links.deliveries.next().now_or_never() {
             self.links.on_session_delivery(delivery, &mut self.engine);
+            if self.engine.output_len() >= WRITE_THRESHOLD_BYTES {
+                self.flush().await?;
+            }
         }
         Ok(())
     }

@@ -20,7 +20,6 @@ mod requests;
 use crate::address::Node;
 use crate::cbs::{self, Claims, Verifier};
 use crate::device::links::{Connected, DeviceLink};
-use crate::device::{telemetry, twin};
 use crate::engine::{AttachRequest, Condition, Engine, Event, LinkId, SaslRequest};
 use crate::error::session_end;
 use crate::names::{conditions, labels, link_properties};
@@ -102,6 +101,7 @@ impl<'h> Links<'h> {
                 self.clear();
             }
             Event::LinkClosed(link) => self.on_link_closed(link),
+            Event::LinkReady(link) => tracing::trace!(?link, "first credit"),
             Event::Opened(host) => self.host = host.or_else(|| self.host.take()),
             Event::Sasl(request) => {
                 let accepted = self.on_sasl(request);
@@ -185,7 +185,7 @@ impl<'h> Links<'h> {
                 let identity = self.connected_identity(&address, request).await?;
                 let Some(kind) = DeviceLink::of(node, receives, identity.module.is_some()) else {
                     self.disconnect_if_unused(&identity);
-                    return Err(not_offered(request));
+                    return Err(without_meaning(request));
                 };
                 if kind == DeviceLink::TwinRequests
                     && let Some(connected) = self.connected.get_mut(&identity)
@@ -193,13 +193,7 @@ impl<'h> Links<'h> {
                     let version = request.property(link_properties::API_VERSION);
                     connected.arrays = version.as_deref().and_then(ApiVersion::parse).into();
                 }
-                let max_message_bytes = match kind {
-                    DeviceLink::Telemetry => telemetry::DELIVERY_BYTES_MAX,
-                    DeviceLink::Inputs | DeviceLink::TwinReplies | DeviceLink::TwinRequests => {
-                        twin::REQUEST_BYTES_MAX
-                    }
-                };
-                Ok((LinkNode::Device(identity, kind), max_message_bytes))
+                Ok((LinkNode::Device(identity, kind), kind.max_message_bytes()))
             }
             Node::Service(_) if self.claims.has_service_connect() => Err(not_offered(request)),
             Node::Service(_) => {
@@ -253,8 +247,17 @@ fn unauthorized(text: String) -> Condition {
     Condition::new(conditions::UNAUTHORIZED_ACCESS, text)
 }
 
+/// A node of the service side that is still to come.
 fn not_offered(request: &AttachRequest) -> Condition {
+    Condition::new(conditions::NOT_IMPLEMENTED, no_such_link(request))
+}
+
+/// A node that exists, and that nobody attaches to in this direction (contract/amqp.md 3).
+fn without_meaning(request: &AttachRequest) -> Condition {
+    Condition::new(conditions::NOT_ALLOWED, no_such_link(request))
+}
+
+fn no_such_link(request: &AttachRequest) -> String {
     let direction = if request.client_receives() { "receiver" } else { "sender" };
-    let address = request.address.as_deref().unwrap_or_default();
-    Condition::new(conditions::NOT_IMPLEMENTED, format!("no {direction} can attach to '{address}'"))
+    format!("no {direction} can attach to '{}'", request.address.as_deref().unwrap_or_default())
 }

@@ -8,6 +8,7 @@ use futures_util::future::AbortHandle;
 use hub::device_session::DeviceSession;
 use hub::twin::Arrays;
 
+use super::{telemetry, twin};
 use crate::address::IdentityNode;
 use crate::engine::LinkId;
 
@@ -17,6 +18,8 @@ pub(crate) const EARLY_REPLIES_MAX: usize = 32;
 /// What a device link is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceLink {
+    /// The client receives cloud-to-device messages. Nobody can send any yet, so the link stays empty.
+    CloudToDevice,
     /// A module receives messages routed to its inputs. Nothing is routed without an edge runtime.
     Inputs,
     /// The client sends telemetry.
@@ -28,6 +31,8 @@ pub(crate) enum DeviceLink {
 }
 
 impl DeviceLink {
+    const KINDS: usize = Self::TwinRequests as usize + 1;
+
     /// The link a node and a direction make; `None` where the pair has no meaning (contract/amqp.md 3).
     pub(crate) const fn of(node: IdentityNode, client_receives: bool, is_module: bool) -> Option<Self> {
         match (node, client_receives) {
@@ -35,7 +40,20 @@ impl DeviceLink {
             (IdentityNode::Events, true) if is_module => Some(Self::Inputs),
             (IdentityNode::Twin, false) => Some(Self::TwinRequests),
             (IdentityNode::Twin, true) => Some(Self::TwinReplies),
-            (IdentityNode::Events, true) | (IdentityNode::DeviceBound | IdentityNode::Methods, _) => None,
+            (IdentityNode::DeviceBound, true) => Some(Self::CloudToDevice),
+            (IdentityNode::Events, true)
+            | (IdentityNode::DeviceBound, false)
+            | (IdentityNode::Methods, _) => None,
+        }
+    }
+
+    /// Largest delivery a client may send on it; said on all links, because some clients look for it on all.
+    pub(crate) const fn max_message_bytes(self) -> usize {
+        match self {
+            Self::Telemetry => telemetry::DELIVERY_BYTES_MAX,
+            Self::CloudToDevice | Self::Inputs | Self::TwinReplies | Self::TwinRequests => {
+                twin::REQUEST_BYTES_MAX
+            }
         }
     }
 }
@@ -46,7 +64,7 @@ pub(crate) struct Connected {
     pub(crate) session: Arc<DeviceSession>,
     /// Stops waiting for the session's deliveries.
     pub(crate) listening: AbortHandle,
-    links: [Option<LinkId>; 4],
+    links: [Option<LinkId>; DeviceLink::KINDS],
     /// Whether the client's version of the interface, named on its twin link, lets it report arrays.
     pub(crate) arrays: Arrays,
     /// Encoded replies for a twin receiver that is still to come.
@@ -55,7 +73,7 @@ pub(crate) struct Connected {
 
 impl Connected {
     pub(crate) fn new(session: Arc<DeviceSession>, listening: AbortHandle) -> Self {
-        let (links, arrays) = ([None; 4], Arrays::Allowed);
+        let (links, arrays) = ([None; DeviceLink::KINDS], Arrays::Allowed);
         Self { session, listening, links, arrays, early_replies: VecDeque::new() }
     }
 
@@ -68,11 +86,13 @@ impl Connected {
         self.links[kind as usize].replace(link)
     }
 
-    /// Forgets a link, unless another took its place.
-    pub(crate) fn detach(&mut self, kind: DeviceLink, link: LinkId) {
-        if self.link(kind) == Some(link) {
+    /// Forgets a link; `false` when another took its place before.
+    pub(crate) fn detach(&mut self, kind: DeviceLink, link: LinkId) -> bool {
+        let is_current = self.link(kind) == Some(link);
+        if is_current {
             self.links[kind as usize] = None;
         }
+        is_current
     }
 
     pub(crate) fn has_links(&self) -> bool {
@@ -93,6 +113,15 @@ impl Drop for Connected {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cloud_to_device_messages_go_only_to_the_client() {
+        for is_module in [false, true] {
+            let of = |node, receives| DeviceLink::of(node, receives, is_module);
+            assert_eq!(of(IdentityNode::DeviceBound, true), Some(DeviceLink::CloudToDevice));
+            assert_eq!(of(IdentityNode::DeviceBound, false), None);
+        }
+    }
 
     #[test]
     fn only_modules_receive_on_their_events_node() {

@@ -84,6 +84,8 @@ pub(crate) enum Event {
     Failed(String),
     /// A link is gone: detached by the client, or by us for what it did.
     LinkClosed(LinkId),
+    /// The client gave a link its first credit: it means to receive.
+    LinkReady(LinkId),
     /// The connection is open; the host name the client gave the hub.
     Opened(Option<String>),
     /// Answered by [`Engine::sasl_outcome`].

@@ -6,6 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 /// Deliveries a link waits for credit with; a client that asks and never grants credit is cut off there. Ours.
 pub(crate) const QUEUED_DELIVERIES_MAX: usize = 128;
+/// Bytes a link waits for credit with, one delivery always allowed: some eight of the largest method payloads. Ours.
+pub(crate) const QUEUED_BYTES_MAX: usize = 1024 * 1024;
 /// Credit given to a sending client, topped up at half; contract/amqp.md 1.3.7.
 pub(crate) const LINK_CREDIT: u32 = 1000;
 
@@ -98,8 +100,11 @@ pub(crate) struct Outgoing {
     pub(crate) credit: u32,
     pub(crate) delivery_count: u32,
     pub(crate) drain: bool,
+    /// Whether the client ever gave credit.
+    is_ready: bool,
     next_tag: u128,
     pub(crate) queue: VecDeque<Queued>,
+    queued_bytes: usize,
 }
 
 /// A delivery waiting for credit or for the session's window.
@@ -113,26 +118,47 @@ pub(crate) struct Queued {
 
 impl Outgoing {
     pub(crate) fn new(pre_settled: bool) -> Self {
-        Self { pre_settled, credit: 0, delivery_count: 0, drain: false, next_tag: 0, queue: VecDeque::new() }
+        Self {
+            pre_settled,
+            credit: 0,
+            delivery_count: 0,
+            drain: false,
+            is_ready: false,
+            next_tag: 0,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+        }
     }
 
     /// Queues a message; `false` when the queue is full.
     pub(crate) fn push(&mut self, payload: Bytes) -> bool {
-        if self.queue.len() >= QUEUED_DELIVERIES_MAX {
+        let bytes = self.queued_bytes + payload.len();
+        if self.queue.len() >= QUEUED_DELIVERIES_MAX || (bytes > QUEUED_BYTES_MAX && !self.queue.is_empty()) {
             return false;
         }
+        self.queued_bytes = bytes;
         self.next_tag = self.next_tag.wrapping_add(1);
         self.queue.push_back(Queued { payload, tag: self.next_tag.to_be_bytes(), begun: None });
         true
     }
 
-    /// Takes over the client's view of credit (AMQP 1.0 part 2.6.7).
-    pub(crate) fn on_flow(&mut self, delivery_count: Option<u32>, credit: u32, drain: bool) {
+    /// The first delivery has gone out whole.
+    pub(crate) fn pop_front(&mut self) {
+        if let Some(sent) = self.queue.pop_front() {
+            self.queued_bytes -= sent.payload.len();
+        }
+    }
+
+    /// Takes over the client's view of credit (AMQP 1.0 part 2.6.7). Whether this is the first the client gives.
+    pub(crate) fn on_flow(&mut self, delivery_count: Option<u32>, credit: u32, drain: bool) -> bool {
         let limit = delivery_count.unwrap_or(0).wrapping_add(credit);
         let left = limit.wrapping_sub(self.delivery_count);
         // A count behind ours by more than the credit means all of it is used up.
         self.credit = if left > u32::MAX / 2 { 0 } else { left };
         self.drain = drain;
+        let is_first = self.credit > 0 && !self.is_ready;
+        self.is_ready |= is_first;
+        is_first
     }
 }
 
@@ -163,6 +189,34 @@ mod tests {
         let mut link = Outgoing::new(true);
         assert!((0..QUEUED_DELIVERIES_MAX).all(|_| link.push(Bytes::new())));
         assert!(!link.push(Bytes::new()));
+    }
+
+    #[test]
+    fn a_queue_is_bounded_by_bytes_too_and_sending_makes_room() {
+        let large = Bytes::from(vec![0; QUEUED_BYTES_MAX]);
+        let mut link = Outgoing::new(true);
+        assert!(link.push(large.clone()));
+        assert!(!link.push(Bytes::from_static(b"x")));
+        link.pop_front();
+        assert!(link.push(Bytes::from_static(b"x")));
+        assert!(!link.push(large));
+        assert!(link.push(Bytes::from(vec![0; QUEUED_BYTES_MAX - 1])));
+    }
+
+    #[test]
+    fn a_delivery_larger_than_the_queue_goes_when_it_is_alone() {
+        let mut link = Outgoing::new(true);
+        assert!(link.push(Bytes::from(vec![0; QUEUED_BYTES_MAX + 1])));
+        assert!(!link.push(Bytes::new()));
+    }
+
+    #[test]
+    fn a_client_is_ready_once_by_its_first_credit() {
+        let mut link = Outgoing::new(false);
+        assert!(!link.on_flow(Some(0), 0, false));
+        assert!(link.on_flow(Some(0), 1, false));
+        assert!(!link.on_flow(Some(0), 0, false));
+        assert!(!link.on_flow(Some(0), 5, false));
     }
 
     #[test]

@@ -129,16 +129,23 @@ impl Session {
         Ok(delivery)
     }
 
-    /// Takes a flow frame, sends what it allows and answers what it asks.
-    pub(crate) fn on_flow(&mut self, channel: u16, flow: &Flow, output: &mut Output) -> Result<(), Fault> {
+    /// Takes a flow frame, sends what it allows and answers what it asks. The link that got its first credit by it.
+    pub(crate) fn on_flow(
+        &mut self,
+        channel: u16,
+        flow: &Flow,
+        output: &mut Output,
+    ) -> Result<Option<u32>, Fault> {
         let limit = flow.next_incoming_id.unwrap_or(0).wrapping_add(flow.incoming_window);
         let window = limit.wrapping_sub(self.next_outgoing_id);
         self.remote_incoming_window = if window > u32::MAX / 2 { flow.incoming_window } else { window };
-        let mut link_state = None;
+        let (mut link_state, mut ready) = (None, None);
         if let Some(handle) = flow.handle.as_ref().map(|handle| handle.0) {
             match self.links.get_mut(&handle) {
                 Some(Link::Outgoing(link)) => {
-                    link.on_flow(flow.delivery_count, flow.link_credit.unwrap_or(0), flow.drain);
+                    let is_first =
+                        link.on_flow(flow.delivery_count, flow.link_credit.unwrap_or(0), flow.drain);
+                    ready = is_first.then_some(handle);
                     self.pump(channel, handle, output);
                     link_state = self.drained(handle, flow.echo);
                 }
@@ -156,7 +163,7 @@ impl Session {
         if link_state.is_some() || flow.echo {
             output.flow(channel, self.state(), link_state);
         }
-        Ok(())
+        Ok(ready)
     }
 
     /// Uses up the rest of the credit of a draining link (contract/amqp.md 1.3.8). What to say about the link.
@@ -200,7 +207,7 @@ impl Session {
             self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
             self.remote_incoming_window -= 1;
             if sent >= queued.payload.len() {
-                link.queue.pop_front();
+                link.pop_front();
             } else {
                 queued.begun = Some((delivery_id, sent));
             }

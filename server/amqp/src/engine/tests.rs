@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::output::{LinkState, SessionState, TransferHead};
 use super::*;
+use crate::names::AMQP_HEADER;
 
 /// A conversation of a client: header, open, begin, links, transfers, flows, dispositions, ends.
 fn conversation() -> Vec<u8> {
@@ -63,6 +64,7 @@ fn feed(bytes: &[u8], piece: usize) -> usize {
                 Event::Closed
                 | Event::Failed(_)
                 | Event::LinkClosed(_)
+                | Event::LinkReady(_)
                 | Event::Opened(_)
                 | Event::SessionClosed(_) => {}
             }
@@ -76,9 +78,9 @@ fn feed(bytes: &[u8], piece: usize) -> usize {
 fn a_conversation_means_the_same_however_it_is_cut() {
     let bytes = conversation();
     let whole = feed(&bytes, bytes.len());
-    // Open, eight attaches, two deliveries a session (one goes to a receiver, which ends that link), two links
-    // detached, an end, a close.
-    assert_eq!(whole, 1 + 8 + 2 * (2 + 1) + 2 + 1 + 1);
+    // Open, eight attaches, the first credit of four receivers, two deliveries a session (one goes to a receiver,
+    // which ends that link), two links detached, an end, a close.
+    assert_eq!(whole, 1 + 8 + 4 + 2 * (2 + 1) + 2 + 1 + 1);
     for piece in [1, 3, 7, 100] {
         assert_eq!(feed(&bytes, piece), whole, "{piece}");
     }

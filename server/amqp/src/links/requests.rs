@@ -28,7 +28,8 @@ impl Links<'_> {
                 self.on_twin_request(&identity, link, delivery, engine).await;
             }
             Some(
-                LinkNode::CbsReplies | LinkNode::Device(_, DeviceLink::Inputs | DeviceLink::TwinReplies),
+                LinkNode::CbsReplies
+                | LinkNode::Device(_, DeviceLink::CloudToDevice | DeviceLink::Inputs | DeviceLink::TwinReplies),
             )
             | None => {}
         }

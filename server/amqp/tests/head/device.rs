@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fe2o3_amqp_types::definitions::{Fields, SenderSettleMode};
+use fe2o3_amqp_types::definitions::{Fields, ReceiverSettleMode, SenderSettleMode};
 use fe2o3_amqp_types::messaging::DeliveryState;
 use fe2o3_amqp_types::primitives::{Symbol, Uuid, Value};
 use hub::gate::operations::{GetTwin, PatchTwin};
@@ -346,9 +346,9 @@ async fn only_the_links_of_the_contract_can_be_attached() {
     assert_eq!(client.put_token(0, &world.policy_token("iothubowner", HOUR)).await.0, 200);
     client.attach(receiver(2, "/devices/d1/modules/m1/messages/events")).await.unwrap();
     for (handle, attach, condition) in [
-        (3, receiver(3, "/devices/d1/messages/devicebound"), "amqp:not-implemented"),
-        (4, sender(4, "/devices/d1/methods/devicebound"), "amqp:not-implemented"),
-        (5, receiver(5, "/devices/d1/messages/events"), "amqp:not-implemented"),
+        (3, sender(3, "/devices/d1/messages/devicebound"), "amqp:not-allowed"),
+        (4, sender(4, "/devices/d1/modules/m1/messages/devicebound"), "amqp:not-allowed"),
+        (5, receiver(5, "/devices/d1/messages/events"), "amqp:not-allowed"),
         (6, sender(6, "/messages/devicebound"), "amqp:not-implemented"),
         (7, sender(7, "/nothing/here"), "amqp:not-found"),
         (8, sender(8, "/devices/nobody/twin"), "amqp:not-found"),
@@ -359,6 +359,27 @@ async fn only_the_links_of_the_contract_can_be_attached() {
     // Refused handles may be used again once both sides detached them.
     client.send(0, &crate::raw::detach(3), &[]).await;
     client.attach(sender(3, "/devices/d1/messages/events")).await.unwrap();
+}
+
+/// Java counts as connected only once this link is open, too (contract/amqp.md 7).
+#[tokio::test]
+async fn devices_and_modules_may_wait_for_cloud_to_device_messages() {
+    let (world, _) = world();
+    let device = world.device("d1").await;
+    world.module("d1", "m1").await;
+    let mut client = device_client(&world, &device).await;
+    assert_eq!(client.put_token(0, &world.policy_token("device", HOUR)).await.0, 200);
+    for (handle, address) in
+        [(2, "/devices/d1/messages/devicebound"), (3, "/devices/d1/modules/m1/messages/deviceBound")]
+    {
+        let mut attach = receiver(handle, address);
+        attach.rcv_settle_mode = ReceiverSettleMode::Second;
+        let reply = client.attach(attach.clone()).await.unwrap();
+        assert_eq!((reply.source, reply.rcv_settle_mode), (attach.source, ReceiverSettleMode::Second));
+        assert_eq!(reply.initial_delivery_count, Some(0));
+        client.credit(handle, 50).await;
+    }
+    assert_eq!(world.hub.connections().len(), 2);
 }
 
 #[tokio::test]
