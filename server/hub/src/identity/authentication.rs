@@ -230,6 +230,65 @@ mod tests {
         }
     }
 
+    fn update(spec: &AuthenticationSpec, stored: &AuthenticationMechanism) -> AuthenticationMechanism {
+        AuthenticationMechanism::resolve(Some(spec), Some(stored), &Entropy::seeded(2)).unwrap()
+    }
+
+    fn sas() -> AuthenticationMechanism {
+        resolve(&AuthenticationSpec::default()).unwrap()
+    }
+
+    fn self_signed() -> AuthenticationMechanism {
+        let primary_thumbprint = Some("ab".repeat(20));
+        resolve(&AuthenticationSpec { primary_thumbprint, ..Default::default() }).unwrap()
+    }
+
+    #[test]
+    fn an_update_that_leaves_the_secrets_out_keeps_them_and_empty_keys_are_made_anew() {
+        let stored = sas();
+        let of_type = |kind| AuthenticationSpec { kind: Some(kind), ..Default::default() };
+        assert_eq!(update(&of_type(AuthenticationType::Sas), &stored), stored);
+        assert_eq!(update(&AuthenticationSpec::default(), &stored), stored);
+        assert_eq!(update(&AuthenticationSpec::default(), &self_signed()), self_signed());
+        assert_eq!(update(&of_type(AuthenticationType::SelfSigned), &self_signed()), self_signed());
+        let empty = || Some(String::new());
+        let emptied =
+            AuthenticationSpec { primary_key: empty(), secondary_key: empty(), ..Default::default() };
+        let renewed = update(&emptied, &stored);
+        assert_eq!(renewed.kind(), AuthenticationType::Sas);
+        assert_ne!(renewed, stored);
+    }
+
+    #[test]
+    fn a_change_of_type_keeps_no_secret_of_the_old_one() {
+        let of_type = |kind| AuthenticationSpec { kind: Some(kind), ..Default::default() };
+        let authority = update(&of_type(AuthenticationType::CertificateAuthority), &sas());
+        assert_eq!(authority, AuthenticationMechanism::CertificateAuthority);
+        assert_ne!(update(&of_type(AuthenticationType::Sas), &authority), sas());
+        let refused = AuthenticationMechanism::resolve(
+            Some(&of_type(AuthenticationType::SelfSigned)),
+            Some(&sas()),
+            &Entropy::seeded(2),
+        );
+        assert_eq!(refused.unwrap_err().code(), ErrorCode::ArgumentInvalid);
+    }
+
+    #[test]
+    fn new_thumbprints_replace_both_old_ones() {
+        let spec = AuthenticationSpec { secondary_thumbprint: Some("cd".repeat(32)), ..Default::default() };
+        let AuthenticationMechanism::SelfSigned(thumbprints) = update(&spec, &self_signed()) else {
+            panic!("not self-signed")
+        };
+        assert_eq!(thumbprints.primary, None);
+        assert_eq!(thumbprints.secondary.unwrap().as_str(), "CD".repeat(32));
+    }
+
+    #[test]
+    fn only_modules_may_be_without_authentication() {
+        assert!(AuthenticationMechanism::None.check_for_device().is_err());
+        assert!(sas().check_for_device().is_ok());
+    }
+
     #[test]
     fn an_update_without_authentication_keeps_what_is_stored() {
         let stored = AuthenticationMechanism::CertificateAuthority;

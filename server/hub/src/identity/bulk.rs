@@ -232,3 +232,6 @@ pub(crate) fn check_rows(rows: usize) -> Result<(), HubError> {
 fn is_conflict(error: &HubError) -> bool {
     matches!(error.code(), ErrorCode::DeviceAlreadyExists | ErrorCode::ModuleAlreadyExistsOnDevice)
 }
+
+#[cfg(test)]
+mod tests;

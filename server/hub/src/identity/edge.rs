@@ -84,3 +84,6 @@ impl DeviceState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

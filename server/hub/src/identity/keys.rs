@@ -99,3 +99,6 @@ impl Hub {
         Ok(RotatedKeys { identity, keys })
     }
 }
+
+#[cfg(test)]
+mod tests;

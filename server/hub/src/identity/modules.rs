@@ -197,3 +197,6 @@ fn check_not_system(id: &ModuleId) -> Result<(), HubError> {
 fn module_missing(device: &DeviceId, id: &ModuleId) -> HubError {
     module_not_found(&IdentityId::module(device.clone(), id.clone()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,3 +128,6 @@ impl Counts {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

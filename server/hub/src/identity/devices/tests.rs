@@ -80,34 +80,6 @@ fn a_module_needs_its_device_and_goes_with_it() {
 }
 
 #[test]
-fn a_second_module_of_the_same_id_conflicts() {
-    let (hub, _) = hub();
-    register(&hub, "d", Some("m"));
-    let again = hub.create_module(owner(&hub, module("d", "m")), &ModuleSpec::default()).unwrap_err();
-    assert_eq!(again.code(), ErrorCode::ModuleAlreadyExistsOnDevice);
-}
-
-#[test]
-fn a_device_takes_fifty_modules_and_no_more() {
-    let (hub, _) = hub();
-    register(&hub, "d", None);
-    for n in 0..limits::MODULES_PER_DEVICE {
-        hub.create_module(owner(&hub, module("d", &format!("m{n}"))), &ModuleSpec::default()).unwrap();
-    }
-    let over = hub.create_module(owner(&hub, module("d", "over")), &ModuleSpec::default()).unwrap_err();
-    assert_eq!(over.code(), ErrorCode::TooManyModulesOnDevice);
-}
-
-#[test]
-fn system_modules_cannot_be_made_by_hand() {
-    let (hub, _) = hub();
-    register(&hub, "d", None);
-    let refused =
-        hub.create_module(owner(&hub, module("d", "$edgeHub")), &ModuleSpec::default()).unwrap_err();
-    assert_eq!(refused.code(), ErrorCode::SystemModuleModifyUnauthorizedAccess);
-}
-
-#[test]
 fn a_list_is_ordered_and_an_absurd_top_counts_as_a_thousand() {
     let (hub, _) = hub();
     for device in ["b", "a", "c"] {
@@ -195,4 +167,27 @@ async fn new_keys_end_a_session_and_writing_the_same_keys_does_not() {
     let rolled = hub.update_device(owner(&hub, id("d")), &keys_spec(&keys.secondary), &IfMatch::Any).unwrap();
     assert_eq!(rolled.presence.state, ConnectionState::Disconnected);
     assert_eq!(session.next().await, Delivery::Closed(DisconnectReason::KeysChanged));
+}
+
+#[test]
+fn a_device_must_prove_who_it_is_in_some_way() {
+    let (hub, _) = hub();
+    let none = AuthenticationSpec { kind: Some(AuthenticationType::None), ..AuthenticationSpec::default() };
+    let spec = DeviceSpec { authentication: Some(none), ..DeviceSpec::default() };
+    let refused = hub.create_device(owner(&hub, id("d")), &spec).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::ArgumentInvalid);
+    register(&hub, "d", None);
+    assert!(hub.update_device(owner(&hub, id("d")), &spec, &IfMatch::Any).is_err());
+}
+
+#[test]
+fn a_device_being_deleted_is_in_nobodys_way() {
+    let (hub, _) = hub();
+    register(&hub, "d", None);
+    // As a delete leaves it between its two locks: marked, still in the map.
+    let gone = hub.devices.get(&id("d")).unwrap();
+    gone.lock(&id("d")).unwrap().is_gone = true;
+    hub.create_device(owner(&hub, id("d")), &disabled()).unwrap();
+    hub.devices.remove(&id("d"), &gone);
+    assert_eq!(hub.device(owner(&hub, id("d"))).unwrap().status, DeviceStatus::Disabled);
 }
