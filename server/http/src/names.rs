@@ -108,6 +108,13 @@ pub(crate) mod member {
     pub(crate) const X509_THUMBPRINT: &str = "x509Thumbprint";
 }
 
+/// What opens the sections of a twin after the members before it (contract/rest.md 3.1).
+pub(crate) mod section {
+    pub(crate) const TAGS: &str = ",\"tags\":";
+    pub(crate) const DESIRED: &str = ",\"properties\":{\"desired\":";
+    pub(crate) const REPORTED: &str = ",\"reported\":";
+}
+
 /// Values of enumerated members (contract/rest.md 2.1, 2.5).
 pub(crate) mod term {
     pub(crate) const CERTIFICATE_AUTHORITY: &str = "certificateAuthority";

@@ -5,5 +5,4 @@ mod event_hub;
 mod partition;
 
 pub use event_hub::EventHub;
-pub(crate) use partition::NewEvent;
-pub use partition::{EventData, EventPosition, MessageSource};
+pub use partition::{Event, EventData, EventPosition, MessageSource};

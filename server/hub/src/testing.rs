@@ -121,3 +121,10 @@ pub(crate) fn connect_until(
     let grant = identity_grant(identity, expires_at);
     hub.connect(admit::<Connect>(hub, &grant, identity.clone()).unwrap(), options)
 }
+
+/// What `write` appends.
+pub(crate) fn written(write: impl FnOnce(&mut String)) -> String {
+    let mut text = String::new();
+    write(&mut text);
+    text
+}

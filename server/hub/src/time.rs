@@ -10,15 +10,18 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::macros::{datetime, format_description};
 use tokio::sync::Notify;
 
 use crate::ids::IdentityId;
 
-/// The ends of what four-digit years can show.
-const FIRST: OffsetDateTime = datetime!(0001-01-01 00:00:00 UTC);
-const LAST: OffsetDateTime = datetime!(9999-12-31 23:59:59.9999999 UTC);
+/// The first instant that four-digit years can show, 0001-01-01T00:00:00.
+const FIRST_TICKS: i64 = -DOTNET_TICKS_AT_EPOCH;
+/// The last one, 9999-12-31T23:59:59.9999999.
+const LAST_TICKS: i64 = 253_402_300_800 * TICKS_PER_SEC - 1;
 const TICKS_PER_SEC: i64 = 10_000_000;
+const SECS_PER_DAY: i64 = 24 * 60 * 60;
+/// How long an instant is as text.
+const TEXT_BYTES: usize = 28;
 /// .NET ticks (100 ns since year 1) at the Unix epoch; generation ids look like ticks.
 const DOTNET_TICKS_AT_EPOCH: i64 = 621_355_968_000_000_000;
 
@@ -73,6 +76,30 @@ impl Timestamp {
         Duration::from_nanos(ticks.saturating_mul(100))
     }
 
+    /// Appends the text that [`fmt::Display`] shows; a twin holds one for every member.
+    pub(crate) fn write(self, out: &mut String) {
+        let ticks = self.0.clamp(FIRST_TICKS, LAST_TICKS);
+        let (secs, fraction) = (ticks.div_euclid(TICKS_PER_SEC), ticks.rem_euclid(TICKS_PER_SEC));
+        let (days, second) = (secs.div_euclid(SECS_PER_DAY), secs.rem_euclid(SECS_PER_DAY));
+        let (year, month, day) = civil(days);
+        let parts = [
+            (year, 4, '-'),
+            (month, 2, '-'),
+            (day, 2, 'T'),
+            (second / 3600, 2, ':'),
+            (second / 60 % 60, 2, ':'),
+            (second % 60, 2, '.'),
+            (fraction, 7, 'Z'),
+        ];
+        for (number, digits, end) in parts {
+            for place in (0..digits).rev() {
+                let digit = number / 10_i64.pow(place) % 10;
+                out.push(char::from(b'0' + u8::try_from(digit).expect("a digit is below ten")));
+            }
+            out.push(end);
+        }
+    }
+
     /// Reads RFC 3339 text such as `2026-01-01T00:00:00Z`.
     pub fn parse(text: &str) -> Option<Self> {
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
@@ -83,13 +110,24 @@ impl Timestamp {
 /// `2026-01-01T00:00:00.1234567Z`: always seven digits, always UTC (contract/rest.md 0.6).
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = i128::from(self.0) * 100;
-        let at =
-            OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(if nanos < 0 { FIRST } else { LAST });
-        let format =
-            format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
-        f.write_str(&at.format(&format).map_err(|_| fmt::Error)?)
+        let mut text = String::with_capacity(TEXT_BYTES);
+        self.write(&mut text);
+        f.write_str(&text)
     }
+}
+
+/// Year, month and day of a day counted from 1970, by the proleptic Gregorian calendar.
+const fn civil(days: i64) -> (i64, i64, i64) {
+    const DAYS_OF_400_YEARS: i64 = 146_097;
+    // Counted from 0000-03-01, a leap day ends its year and the months repeat every five.
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(DAYS_OF_400_YEARS), days.rem_euclid(DAYS_OF_400_YEARS));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + next_year, month, day)
 }
 
 /// Where hub time comes from; the core asks once per operation.
@@ -193,6 +231,34 @@ mod tests {
         let at = Timestamp::from_unix_secs(1_767_225_600);
         assert_eq!(at.to_string(), "2026-01-01T00:00:00.0000000Z");
         assert_eq!(at.plus(Duration::from_nanos(123_456_700)).to_string(), "2026-01-01T00:00:00.1234567Z");
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (secs, text) in [
+            (0, "1970-01-01T00:00:00"),
+            (-1, "1969-12-31T23:59:59"),
+            (951_782_399, "2000-02-28T23:59:59"),
+            (951_782_400, "2000-02-29T00:00:00"),
+            (951_868_800, "2000-03-01T00:00:00"),
+            (4_107_542_399, "2100-02-28T23:59:59"),
+            (4_107_542_400, "2100-03-01T00:00:00"),
+            (1_798_761_599, "2026-12-31T23:59:59"),
+            (-62_135_596_800, "0001-01-01T00:00:00"),
+            (253_402_300_799, "9999-12-31T23:59:59"),
+        ] {
+            assert_eq!(Timestamp::from_unix_secs(secs).to_string(), format!("{text}.0000000Z"));
+        }
+        let earliest = Timestamp::from_ticks(i64::MIN).to_string();
+        assert_eq!(earliest, "0001-01-01T00:00:00.0000000Z", "years below one are not shown");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_shown_reads_back_as_the_same_instant(ticks in FIRST_TICKS..=LAST_TICKS) {
+            let at = Timestamp::from_ticks(ticks);
+            proptest::prop_assert_eq!(Timestamp::parse(&at.to_string()), Some(at));
+        }
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! (contract/rest.md 1.7, 3; contract/mqtt.md 7).
 //!
 //! In reading order: `patch` is what callers send, `validate` the rules for it, `section` a part of a twin while
-//! it is being changed, `packed` the same at rest, `stored` the twin in the registry, `twins` the operations.
+//! it is being changed, `packed` the same at rest, `document` all of a twin at rest, `stored` the twin in the
+//! registry, `twins` the operations.
 
+mod document;
 mod packed;
 mod patch;
 mod section;
@@ -12,5 +14,5 @@ mod twins;
 mod validate;
 
 pub use patch::{Arrays, ReportedPatch, TwinPatch};
-pub(crate) use stored::{Mode, StoredTwin};
+pub(crate) use stored::{Change, Mode, StoredTwin};
 pub use twins::{Twin, TwinOwner};

@@ -41,9 +41,9 @@ async fn a_message_is_accepted_and_stored_under_the_links_identity() {
     assert!(matches!(client.outcome(id).await, DeliveryState::Accepted(_)));
     let events = world.hub.events().newest(10, None);
     let [(_, event)] = &events[..] else { panic!("{events:?}") };
-    assert_eq!(event.identity, device);
-    assert_eq!(event.body, "hello");
-    assert_eq!(event.properties.application, [("k".to_owned(), Some("v".to_owned()))]);
+    assert_eq!(event.data.identity, device);
+    assert_eq!(event.data.body, "hello");
+    assert_eq!(event.data.properties.application, [("k".to_owned(), Some("v".to_owned()))]);
 }
 
 #[tokio::test]
@@ -173,11 +173,9 @@ async fn a_twin_is_read_patched_and_watched() {
     let reply = client.message(3).await.message;
     assert_eq!((reply.correlation_id(), reply.annotation("status")), (Some(id), Some(Value::Int(204))));
     assert_eq!(reply.annotation("version"), Some(Value::Long(2)));
-    let by = world.owner::<GetTwin>(module.clone()).await;
-    assert_eq!(
-        serde_json::from_str::<serde_json::Value>(world.hub.twin(by).unwrap().reported.get()).unwrap()["interval"],
-        5
-    );
+    let mut reported = String::new();
+    world.hub.twin(world.owner::<GetTwin>(module.clone()).await).unwrap().write_reported(&mut reported);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&reported).unwrap()["interval"], 5);
 
     client.transfer(2, &twin_request("PUT", DESIRED, Value::String("Put1".into()), b" ")).await;
     assert_eq!(client.message(3).await.message.annotation("status"), Some(Value::Int(200)));

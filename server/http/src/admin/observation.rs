@@ -13,7 +13,7 @@ use hub::Hub;
 use hub::access::{CredentialKind, Subject};
 use hub::device_session::ConnectionView;
 use hub::error::{ErrorCode, HubError};
-use hub::events::EventData;
+use hub::events::{self, EventPosition};
 use hub::gate::{JournalEntry, Outcome, Target};
 use hub::ids::{DeviceId, IdentityId, ModuleId};
 use hub::telemetry::MessageProperties;
@@ -42,8 +42,8 @@ pub(super) async fn events(State(hub): State<Arc<Hub>>, uri: Uri) -> Answer {
     let newest = hub.events().newest(limit(&uri)?, device.as_ref());
     let mut bytes = 0;
     let fitting = newest.iter().take_while(|(_, event)| {
-        let fits = bytes == 0 || bytes + event.body.len() <= BODY_BYTES_MAX;
-        bytes += event.body.len();
+        let fits = bytes == 0 || bytes + event.data.body.len() <= BODY_BYTES_MAX;
+        bytes += event.data.body.len();
         fits
     });
     Ok(render::json(&fitting.map(|(partition, event)| Event::new(*partition, event)).collect::<Vec<_>>()))
@@ -115,23 +115,25 @@ struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    fn new(partition: usize, event: &'a EventData) -> Self {
-        let (body, body_encoding) = match std::str::from_utf8(&event.body) {
+    fn new(partition: usize, event: &'a events::Event) -> Self {
+        let EventPosition { sequence_number, offset, enqueued_at } = event.position;
+        let data = &*event.data;
+        let (body, body_encoding) = match std::str::from_utf8(&data.body) {
             Ok(text) => (text.to_owned(), value::UTF_8),
-            Err(_) => (BASE64.encode(&event.body), "base64"),
+            Err(_) => (BASE64.encode(&data.body), "base64"),
         };
-        let application = event.properties.application.iter();
+        let application = data.properties.application.iter();
         Self {
             partition,
-            sequence_number: event.position.sequence_number,
-            offset: event.position.offset,
-            enqueued_time_utc: event.position.enqueued_at.to_string(),
-            device_id: event.identity.device.as_str(),
-            module_id: module_id(&event.identity),
-            source: event.source.as_str(),
-            auth_method: event.auth_method,
-            generation_id: event.generation_id.to_string(),
-            system_properties: SystemProperties::from(&event.properties),
+            sequence_number,
+            offset,
+            enqueued_time_utc: enqueued_at.to_string(),
+            device_id: data.identity.device.as_str(),
+            module_id: module_id(&data.identity),
+            source: data.source.as_str(),
+            auth_method: data.auth_method,
+            generation_id: data.generation_id.to_string(),
+            system_properties: SystemProperties::from(&data.properties),
             properties: application.map(|(name, value)| (name.clone(), value.clone().into())).collect(),
             body,
             body_encoding,

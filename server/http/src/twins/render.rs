@@ -1,26 +1,47 @@
 //! A twin as the service shows it (contract/rest.md 3.1). Members that can be absent are absent when they have no
-//! value; a module's twin has no capabilities.
+//! value; a module's twin has no capabilities and no scopes.
+//!
+//! The core writes the sections as JSON text, so the members before and after them are written apart.
 
 use axum::response::Response;
 use hub::ids::ModuleId;
 use hub::time::Timestamp;
 use hub::twin::{Twin, TwinOwner};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
-use crate::names::term;
+use crate::names::{section, term};
 use crate::registry::render::{
     Capabilities, ThumbprintsJson, WAITING_MESSAGES, authentication_type, connection_state, status,
 };
 use crate::render;
 
 pub(super) fn twin(twin: &Twin) -> Response {
-    render::with_etag(render::json(&TwinJson::from(twin)), &twin.etag)
+    render::with_etag(render::json_text(text(twin)), &twin.etag)
 }
 
+fn text(twin: &Twin) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string(&Before::from(twin))?;
+    text.pop();
+    text.push_str(section::TAGS);
+    twin.write_tags(&mut text);
+    text.push_str(section::DESIRED);
+    twin.write_desired(&mut text);
+    text.push_str(section::REPORTED);
+    twin.write_reported(&mut text);
+    text.push('}');
+    if !twin.identity.is_module() {
+        text.push(',');
+        text.push_str(&serde_json::to_string(&After::from(&twin.owner))?[1..]);
+    } else {
+        text.push('}');
+    }
+    Ok(text)
+}
+
+/// What stands before the sections.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct TwinJson<'a> {
+struct Before<'a> {
     device_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     module_id: Option<&'a str>,
@@ -38,22 +59,22 @@ struct TwinJson<'a> {
     x509_thumbprint: ThumbprintsJson<'a>,
     model_id: &'a str,
     version: u64,
-    tags: &'a RawValue,
-    properties: Properties<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    capabilities: Option<Capabilities>,
 }
 
+/// What stands after them in a device's twin.
 #[derive(Serialize)]
-struct Properties<'a> {
-    desired: &'a RawValue,
-    reported: &'a RawValue,
+#[serde(rename_all = "camelCase")]
+struct After {
+    capabilities: Capabilities,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_scope: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parent_scopes: Vec<String>,
 }
 
-impl<'a> From<&'a Twin> for TwinJson<'a> {
+impl<'a> From<&'a Twin> for Before<'a> {
     fn from(twin: &'a Twin) -> Self {
-        let owner: &TwinOwner = &twin.owner;
-        let is_module = twin.identity.is_module();
+        let owner = &twin.owner;
         Self {
             device_id: twin.identity.device.as_str(),
             module_id: twin.identity.module.as_ref().map(ModuleId::as_str),
@@ -67,11 +88,18 @@ impl<'a> From<&'a Twin> for TwinJson<'a> {
             cloud_to_device_message_count: WAITING_MESSAGES,
             authentication_type: authentication_type(owner.authentication.kind()),
             x509_thumbprint: ThumbprintsJson::from(&owner.authentication),
-            model_id: &twin.model_id,
+            model_id: twin.model_id.as_deref().unwrap_or_default(),
             version: twin.version,
-            tags: &twin.tags,
-            properties: Properties { desired: &twin.desired, reported: &twin.reported },
-            capabilities: (!is_module).then_some(Capabilities { iot_edge: owner.iot_edge }),
+        }
+    }
+}
+
+impl From<&TwinOwner> for After {
+    fn from(owner: &TwinOwner) -> Self {
+        Self {
+            capabilities: Capabilities { iot_edge: owner.iot_edge },
+            device_scope: owner.device_scope.as_ref().map(ToString::to_string),
+            parent_scopes: owner.parent_scopes.iter().map(ToString::to_string).collect(),
         }
     }
 }

@@ -72,7 +72,7 @@ pub(crate) struct SessionCore {
     pub(crate) mailbox: Mailbox,
     /// The identity's generation and model, for the Will.
     pub(crate) generation_id: GenerationId,
-    pub(crate) model_id: Option<Box<str>>,
+    pub(crate) model_id: Option<Arc<str>>,
     protocol: ProtocolLabel,
     peer: SocketAddr,
     connected_at: Timestamp,
@@ -164,7 +164,7 @@ impl Hub {
                 generation: self.next_session_generation(),
                 mailbox: Mailbox::default(),
                 generation_id,
-                model_id: own.twin.model_id().map(Into::into),
+                model_id: own.twin.model_id().cloned(),
                 protocol: options.protocol,
                 peer: options.peer,
                 connected_at: at,

@@ -1,8 +1,6 @@
 //! The partitions, and the choice of one by device: everything of a device is in one place and in order.
 
-use std::sync::Arc;
-
-use crate::events::partition::{EventData, EventPosition, NewEvent, Partition};
+use crate::events::partition::{Event, EventData, EventPosition, Partition};
 use crate::ids::DeviceId;
 use crate::limits;
 
@@ -24,13 +22,13 @@ impl EventHub {
         self.partitions.len()
     }
 
-    pub(crate) fn append(&self, event: NewEvent) -> EventPosition {
+    pub(crate) fn append(&self, event: EventData) -> EventPosition {
         let chosen = self.partition_of(&event.identity.device);
         self.partitions[chosen].append(event)
     }
 
     /// At most `limit` events, newest first, of one device or of all; with the partition each is in.
-    pub fn newest(&self, limit: usize, device: Option<&DeviceId>) -> Vec<(usize, Arc<EventData>)> {
+    pub fn newest(&self, limit: usize, device: Option<&DeviceId>) -> Vec<(usize, Event)> {
         let mut found: Vec<_> = match device {
             Some(device) => vec![self.partition_of(device)],
             None => (0..self.partitions.len()).collect(),

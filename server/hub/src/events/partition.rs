@@ -48,11 +48,18 @@ impl MessageSource {
     }
 }
 
-/// A record in a partition; one copy serves every reader.
-#[derive(Debug)]
-pub struct EventData {
+/// A record in a partition; one copy of its data serves every reader.
+#[derive(Clone, Debug)]
+pub struct Event {
     /// Its place.
     pub position: EventPosition,
+    /// What it says.
+    pub data: Arc<EventData>,
+}
+
+/// What an event says.
+#[derive(Debug)]
+pub struct EventData {
     /// The sender.
     pub identity: IdentityId,
     /// `iothub-connection-auth-method`, JSON text.
@@ -60,7 +67,7 @@ pub struct EventData {
     /// `iothub-connection-auth-generation-id`.
     pub generation_id: GenerationId,
     /// `dt-dataschema`, if the sender announced a model.
-    pub model_id: Option<Box<str>>,
+    pub model_id: Option<Arc<str>>,
     /// `iothub-message-source`.
     pub source: MessageSource,
     /// What the sender set.
@@ -71,17 +78,15 @@ pub struct EventData {
     pub accepted_at: Timestamp,
 }
 
-/// An event that has no place yet.
-#[derive(Debug)]
-pub(crate) struct NewEvent {
-    pub(crate) identity: IdentityId,
-    pub(crate) auth_method: &'static str,
-    pub(crate) generation_id: GenerationId,
-    pub(crate) model_id: Option<Box<str>>,
-    pub(crate) source: MessageSource,
-    pub(crate) properties: MessageProperties,
-    pub(crate) body: Bytes,
-    pub(crate) accepted_at: Timestamp,
+impl EventData {
+    /// What it takes, for the retention by size.
+    fn size_bytes(&self) -> usize {
+        self.body.len()
+            + self.properties.text_bytes()
+            + self.properties.application.len() * PROPERTY_OVERHEAD_BYTES
+            + self.model_id.as_ref().map_or(0, |model_id| model_id.len())
+            + EVENT_OVERHEAD_BYTES
+    }
 }
 
 #[derive(Debug)]
@@ -92,7 +97,7 @@ pub(crate) struct Partition {
 
 #[derive(Debug, Default)]
 struct Log {
-    events: VecDeque<(usize, Arc<EventData>)>,
+    events: VecDeque<(usize, Event)>,
     bytes: usize,
     next_sequence_number: u64,
     next_offset: u64,
@@ -103,52 +108,27 @@ impl Partition {
         Self { log: Mutex::default(), retention_bytes }
     }
 
-    pub(crate) fn append(&self, event: NewEvent) -> EventPosition {
-        let NewEvent {
-            identity,
-            auth_method,
-            generation_id,
-            model_id,
-            source,
-            properties,
-            body,
-            accepted_at,
-        } = event;
-        let body = if body.len() < COPIED_BODY_BYTES { Bytes::copy_from_slice(&body) } else { body };
-        let bytes = body.len()
-            + properties.text_bytes()
-            + properties.application.len() * PROPERTY_OVERHEAD_BYTES
-            + model_id.as_ref().map_or(0, |model_id| model_id.len())
-            + EVENT_OVERHEAD_BYTES;
+    pub(crate) fn append(&self, mut data: EventData) -> EventPosition {
+        if data.body.len() < COPIED_BODY_BYTES {
+            data.body = Bytes::copy_from_slice(&data.body);
+        }
+        let bytes = data.size_bytes();
+        let enqueued_at = data.accepted_at;
+        let data = Arc::new(data);
         let mut log = self.log.lock();
-        let position = EventPosition {
-            sequence_number: log.next_sequence_number,
-            offset: log.next_offset,
-            enqueued_at: accepted_at,
-        };
+        let position =
+            EventPosition { sequence_number: log.next_sequence_number, offset: log.next_offset, enqueued_at };
         log.next_sequence_number += 1;
         log.next_offset += bytes as u64;
         log.bytes += bytes;
-        let event = EventData {
-            position,
-            identity,
-            auth_method,
-            generation_id,
-            model_id,
-            source,
-            properties,
-            body,
-            accepted_at,
-        };
-        log.events.push_back((bytes, Arc::new(event)));
-        log.trim(accepted_at, self.retention_bytes);
+        log.events.push_back((bytes, Event { position, data }));
+        log.trim(enqueued_at, self.retention_bytes);
         position
     }
 
-    pub(crate) fn newest(&self, limit: usize, device: Option<&DeviceId>) -> Vec<Arc<EventData>> {
+    pub(crate) fn newest(&self, limit: usize, device: Option<&DeviceId>) -> Vec<Event> {
         let log = self.log.lock();
-        let of_device =
-            |event: &&Arc<EventData>| device.is_none_or(|device| event.identity.device == *device);
+        let of_device = |event: &&Event| device.is_none_or(|device| event.data.identity.device == *device);
         log.events.iter().rev().map(|(_, event)| event).filter(of_device).take(limit).cloned().collect()
     }
 }
@@ -172,8 +152,8 @@ impl Log {
 mod tests {
     use super::*;
 
-    fn event(body: usize, at: i64) -> NewEvent {
-        NewEvent {
+    fn event(body: usize, at: i64) -> EventData {
+        EventData {
             identity: IdentityId::parse("d", None).unwrap(),
             auth_method: "{}",
             generation_id: GenerationId(1),

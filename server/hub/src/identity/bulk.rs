@@ -149,7 +149,7 @@ impl Hub {
                         "A row that updates a twin needs tags or properties.",
                     ));
                 };
-                self.merge_twin(id, patch, &change.if_match()?, at).map(drop)
+                self.merge_twin(id, patch, &change.if_match()?, at)
             }
         }
     }

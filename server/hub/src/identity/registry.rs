@@ -8,7 +8,7 @@ use crate::identity::Authentication;
 use crate::ids::{DeviceId, IdentityId, IfMatch};
 use crate::state::IdentityState;
 use crate::time::Timestamp;
-use crate::twin::{Mode, StoredTwin, TwinPatch};
+use crate::twin::{Change, Mode, StoredTwin, TwinPatch};
 
 impl Hub {
     /// How an identity proves who it is; what the authenticator judges a credential by. Not an operation: it runs
@@ -50,7 +50,8 @@ pub(crate) fn new_identity_state(
 ) -> Result<IdentityState, HubError> {
     let mut state = empty_identity_state(at);
     if let Some(content) = content {
-        state.twin.apply(content, Mode::Merge, &IfMatch::Absent, at)?;
+        let change = Change { patch: content, mode: Mode::Merge, if_match: &IfMatch::Absent, at };
+        state.twin.apply(change, false)?;
     }
     Ok(state)
 }

@@ -1,10 +1,12 @@
 //! Taking messages in: size check, stamps, append to the built-in event hub. What is acknowledged is readable.
 
+use std::sync::Arc;
+
 use crate::Hub;
 use crate::access::{CredentialKind, Grant};
 use crate::device_session::SessionCore;
 use crate::error::{ErrorCode, HubError};
-use crate::events::{EventPosition, MessageSource, NewEvent};
+use crate::events::{EventData, EventPosition, MessageSource};
 use crate::gate::Admitted;
 use crate::gate::operations::SendTelemetry;
 use crate::ids::IdentityId;
@@ -79,7 +81,7 @@ impl Hub {
     pub(crate) fn publish_will(&self, session: &SessionCore, will: DeviceMessage, at: Timestamp) {
         let mut message = will;
         message.properties.application.push((MESSAGE_TYPE.to_owned(), Some(MESSAGE_TYPE_WILL.to_owned())));
-        self.events().append(NewEvent {
+        self.events().append(EventData {
             identity: session.identity.clone(),
             auth_method: auth_method(&session.grant(), &session.identity),
             generation_id: session.generation_id,
@@ -110,7 +112,7 @@ struct Stamps<'a> {
     identity: &'a IdentityId,
     auth_method: &'static str,
     generation_id: crate::identity::GenerationId,
-    model_id: Option<Box<str>>,
+    model_id: Option<Arc<str>>,
     at: Timestamp,
 }
 
@@ -120,12 +122,12 @@ impl<'a> Stamps<'a> {
         let generation_id = state.generation_id(identity)?;
         let own = state.identity(identity)?;
         own.attachment.heard_on(by.connection(), at)?;
-        let model_id = own.twin.model_id().map(Into::into);
+        let model_id = own.twin.model_id().cloned();
         Ok(Self { identity, auth_method: auth_method(by.grant(), identity), generation_id, model_id, at })
     }
 
-    fn event(&self, message: DeviceMessage) -> NewEvent {
-        NewEvent {
+    fn event(&self, message: DeviceMessage) -> EventData {
+        EventData {
             identity: self.identity.clone(),
             auth_method: self.auth_method,
             generation_id: self.generation_id,

@@ -10,6 +10,8 @@
 //!                                                    kind 1: object := count (key_len key node)*
 //! ```
 
+use std::fmt::Write as _;
+
 use indexmap::IndexSet;
 use serde_json::Value;
 
@@ -17,6 +19,8 @@ use crate::time::Timestamp;
 use crate::twin::section::{Content, Members, Node, Section, Stamp};
 
 const OBJECT: u64 = 1;
+/// An object's members when it has none.
+const NO_MEMBERS: &[u8] = &[0];
 
 /// Appends a section to `out`.
 pub(crate) fn pack(section: &Section, out: &mut Vec<u8>) {
@@ -63,9 +67,16 @@ fn put_members(members: &Members, stamps: &IndexSet<Stamp>, out: &mut Vec<u8>) {
     }
 }
 
-fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+/// A length, and as many bytes.
+pub(crate) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     put_number(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
+}
+
+/// What [`put_bytes`] takes.
+pub(crate) const fn packed_len(bytes: &[u8]) -> usize {
+    let significant_bits = usize::BITS - (bytes.len() | 1).leading_zeros();
+    significant_bits.div_ceil(7) as usize + bytes.len()
 }
 
 fn put_number(mut number: u64, out: &mut Vec<u8>) {
@@ -97,8 +108,13 @@ enum PackedNode<'a> {
 }
 
 impl<'a> PackedSection<'a> {
-    pub(crate) fn read(bytes: &'a [u8]) -> Self {
-        let mut reader = Reader { bytes };
+    /// Reads the head of a section; no bytes at all are a section that was never written since it was `born`.
+    pub(crate) fn read(bytes: &'a [u8], born: Timestamp) -> Self {
+        if bytes.is_empty() {
+            let Section { version, stamp, .. } = Section::new(born);
+            return Self { version, stamps: Vec::new(), stamp, members: Reader::of(NO_MEMBERS) };
+        }
+        let mut reader = Reader::of(bytes);
         let version = reader.number();
         let count = reader.number();
         let stamps: Vec<_> = (0..count).map(|_| reader.stamp()).collect();
@@ -110,6 +126,11 @@ impl<'a> PackedSection<'a> {
     pub(crate) fn unpack(&self) -> Section {
         let members = self.unpack_members(&mut self.members.clone());
         Section { version: self.version, stamp: self.stamp, members }
+    }
+
+    /// Unpacks for a replacement of all members.
+    pub(crate) fn emptied(&self) -> Section {
+        Section { version: self.version, stamp: self.stamp, members: Members::new() }
     }
 
     fn unpack_members(&self, reader: &mut Reader<'a>) -> Members {
@@ -135,6 +156,27 @@ impl<'a> PackedSection<'a> {
         (stamp, node)
     }
 
+    /// The names of the section's own members.
+    pub(crate) fn keys(&self) -> Vec<&'a str> {
+        let mut reader = self.members.clone();
+        let count = reader.number();
+        let key = |_| {
+            let key = reader.text();
+            self.skip_node(&mut reader);
+            key
+        };
+        (0..count).map(key).collect()
+    }
+
+    fn skip_node(&self, reader: &mut Reader<'a>) {
+        if let (_, PackedNode::Object) = self.node(reader) {
+            for _ in 0..reader.number() {
+                reader.text();
+                self.skip_node(reader);
+            }
+        }
+    }
+
     /// Writes `{..values.., "$version":n}`, what devices see.
     pub(crate) fn write_for_device(&self, out: &mut String) {
         out.push('{');
@@ -142,7 +184,7 @@ impl<'a> PackedSection<'a> {
         if self.write_values(&mut reader, out) {
             out.push(',');
         }
-        self.write_version(out);
+        write_version(self.version, out);
         out.push('}');
     }
 
@@ -155,13 +197,8 @@ impl<'a> PackedSection<'a> {
         out.push_str("\"$metadata\":{");
         self.write_metadata(self.stamp, &mut self.members.clone(), out);
         out.push_str("},");
-        self.write_version(out);
+        write_version(self.version, out);
         out.push('}');
-    }
-
-    fn write_version(&self, out: &mut String) {
-        out.push_str("\"$version\":");
-        out.push_str(&self.version.to_string());
     }
 
     fn write_values(&self, reader: &mut Reader<'a>, out: &mut String) -> bool {
@@ -198,22 +235,43 @@ impl<'a> PackedSection<'a> {
     }
 }
 
-fn write_key(key: &str, out: &mut String) {
-    out.push_str(&Value::from(key).to_string());
+/// Writes `"key":`. Most keys are shown as they are; control characters no key has.
+pub(crate) fn write_key(key: &str, out: &mut String) {
+    if key.contains(['"', '\\']) {
+        out.push_str(&Value::from(key).to_string());
+    } else {
+        out.push('"');
+        out.push_str(key);
+        out.push('"');
+    }
     out.push(':');
+}
+
+/// Writes `"$version":n`.
+pub(crate) fn write_version(version: u64, out: &mut String) {
+    out.push_str("\"$version\":");
+    write_number(version, out);
 }
 
 fn write_stamp(stamp: Stamp, out: &mut String) {
     out.push_str("\"$lastUpdated\":\"");
-    out.push_str(&stamp.at.to_string());
+    stamp.at.write(out);
     out.push('"');
     if let Some(version) = stamp.version {
         out.push_str(",\"$lastUpdatedVersion\":");
-        out.push_str(&version.to_string());
+        write_number(version, out);
     }
 }
 
+fn write_number(number: u64, out: &mut String) {
+    write!(out, "{number}").expect("a string takes whatever is written");
+}
+
 impl<'a> Reader<'a> {
+    pub(crate) const fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
     fn take(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.bytes.split_at(count);
         self.bytes = rest;
@@ -236,9 +294,14 @@ impl<'a> Reader<'a> {
         usize::try_from(self.number()).expect("packed lengths and indexes fit memory")
     }
 
-    fn text(&mut self) -> &'a str {
+    /// A length, and as many bytes.
+    pub(crate) fn bytes(&mut self) -> &'a [u8] {
         let len = self.index();
-        std::str::from_utf8(self.take(len)).expect("packed texts are the UTF-8 we wrote")
+        self.take(len)
+    }
+
+    pub(crate) fn text(&mut self) -> &'a str {
+        std::str::from_utf8(self.bytes()).expect("packed texts are the UTF-8 we wrote")
     }
 
     fn stamp(&mut self) -> Stamp {
@@ -266,17 +329,21 @@ mod tests {
         section
     }
 
+    fn read(bytes: &[u8]) -> PackedSection<'_> {
+        PackedSection::read(bytes, Timestamp::from_unix_secs(0))
+    }
+
     fn shown_to_service(section: &Section) -> Value {
         let (mut bytes, mut text) = (Vec::new(), String::new());
         pack(section, &mut bytes);
-        PackedSection::read(&bytes).write_for_service(&mut text);
+        read(&bytes).write_for_service(&mut text);
         serde_json::from_str(&text).unwrap()
     }
 
     fn shown_to_device(section: &Section) -> Value {
         let (mut bytes, mut text) = (Vec::new(), String::new());
         pack(section, &mut bytes);
-        PackedSection::read(&bytes).write_for_device(&mut text);
+        read(&bytes).write_for_device(&mut text);
         serde_json::from_str(&text).unwrap()
     }
 
@@ -312,6 +379,22 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_of_a_section_are_its_own_members_only() {
+        let mut bytes = Vec::new();
+        pack(&section(&[json!({"a": {"b": {"c": 1}, "d": 2}, "e": [{"f": 3}], "g": {}})]), &mut bytes);
+        assert_eq!(read(&bytes).keys(), ["a", "e", "g"]);
+    }
+
+    #[test]
+    fn what_a_run_of_bytes_takes_is_known_before_it_is_written() {
+        for len in [0, 1, 127, 128, 16_383, 16_384] {
+            let mut out = Vec::new();
+            put_bytes(&vec![0; len], &mut out);
+            assert_eq!(packed_len(&vec![0; len]), out.len());
+        }
+    }
+
+    #[test]
     fn a_small_twin_takes_little_more_than_its_text() {
         let document =
             json!({"telemetryInterval": 30, "location": {"building": "43", "floor": 1}, "on": true});
@@ -341,7 +424,7 @@ mod tests {
             let section = section(&[first, json!({"a": again})]);
             let mut bytes = Vec::new();
             pack(&section, &mut bytes);
-            prop_assert_eq!(PackedSection::read(&bytes).unpack(), section);
+            prop_assert_eq!(read(&bytes).unpack(), section);
         }
     }
 }

@@ -50,12 +50,6 @@ impl Section {
         self.stamp = stamp;
         merge(&mut self.members, patch, stamp);
     }
-
-    /// Replaces everything; nulls are dropped.
-    pub(crate) fn replace(&mut self, document: &Map<String, Value>, stamp: Stamp) {
-        self.members = Members::new();
-        self.merge(document, stamp);
-    }
 }
 
 fn merge(members: &mut Members, patch: &Map<String, Value>, stamp: Stamp) {

@@ -1,29 +1,38 @@
 //! A twin in the registry: packed, with the etag and version that every change moves (contract/rest.md 3.1).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::device_session::DesiredChange;
 use crate::error::{ErrorCode, HubError};
 use crate::ids::{ETag, IfMatch};
 use crate::limits;
 use crate::time::Timestamp;
-use crate::twin::packed::{PackedSection, pack};
+use crate::twin::document::{Document, NewSections};
+use crate::twin::packed::{PackedSection, pack, write_key, write_version};
 use crate::twin::patch::{ReportedPatch, SectionPatch, TwinPatch};
 use crate::twin::section::{Content, Members, Section, Stamp, merge_document};
 use crate::twin::validate::{check_size, object_size, text_size, value_size};
 
-/// A twin at rest: two counters and three runs of bytes.
+/// A twin at rest: two counters and a document.
 #[derive(Debug)]
 pub(crate) struct StoredTwin {
     etag: u64,
     version: u64,
-    /// JSON text; `None` when there are none.
-    tags: Option<Box<str>>,
-    desired: Box<[u8]>,
-    reported: Box<[u8]>,
-    model_id: Option<Box<str>>,
+    document: Document,
+    /// Shared with every message of the device.
+    model_id: Option<Arc<str>>,
+}
+
+/// A service's change of a twin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<'a> {
+    pub(crate) patch: &'a TwinPatch,
+    pub(crate) mode: Mode,
+    pub(crate) if_match: &'a IfMatch,
+    pub(crate) at: Timestamp,
 }
 
 /// How a service's patch is applied.
@@ -36,8 +45,7 @@ pub(crate) enum Mode {
 impl StoredTwin {
     /// As created with its identity: empty, version 2 (the sum of its sections'), first etag.
     pub(crate) fn new(at: Timestamp) -> Self {
-        let empty = packed(&Section::new(at));
-        Self { etag: 1, version: 2, tags: None, reported: empty.clone(), desired: empty, model_id: None }
+        Self { etag: 1, version: 2, document: Document::new(at), model_id: None }
     }
 
     pub(crate) fn etag(&self) -> ETag {
@@ -48,46 +56,49 @@ impl StoredTwin {
         self.version
     }
 
-    pub(crate) fn model_id(&self) -> Option<&str> {
-        self.model_id.as_deref()
+    pub(crate) const fn document(&self) -> &Document {
+        &self.document
     }
 
-    /// Notes the model a device announced when it connected.
+    pub(crate) const fn model_id(&self) -> Option<&Arc<str>> {
+        self.model_id.as_ref()
+    }
+
+    /// Notes the model a device announced when it connected. No section changes, so the version stays.
     pub(crate) fn set_model_id(&mut self, model_id: &str) {
-        if self.model_id() != Some(model_id) {
+        if self.model_id.as_deref() != Some(model_id) {
             self.model_id = Some(model_id.into());
-            self.version += 1;
         }
     }
 
-    /// Applies a service's change whole or not at all; tells what to notify a connected owner of.
+    /// Applies a service's change whole or not at all. For an owner that `is_watching`, yields what to tell it if
+    /// the desired properties were touched.
     pub(crate) fn apply(
         &mut self,
-        patch: &TwinPatch,
-        mode: Mode,
-        if_match: &IfMatch,
-        at: Timestamp,
+        change: Change<'_>,
+        is_watching: bool,
     ) -> Result<Option<DesiredChange>, HubError> {
-        if_match.check(&self.etag())?;
-        let tags = patch.tags.as_ref().map(|patch| self.changed_tags(patch, mode)).transpose()?;
-        let desired =
-            patch.desired.as_ref().map(|patch| self.changed_desired(patch, mode, at)).transpose()?;
+        change.if_match.check(&self.etag())?;
+        let patch = change.patch;
+        let tags = patch.tags.as_ref().map(|patch| self.changed_tags(patch, change.mode)).transpose()?;
+        let desired = patch.desired.as_ref().map(|patch| self.changed_desired(patch, change)).transpose()?;
         if tags.is_none() && desired.is_none() {
             return Ok(None);
         }
+        let told = match (&patch.desired, &desired) {
+            (Some(patch), Some(new)) if is_watching => Some(self.notification(patch, change.mode, new)),
+            _ => None,
+        };
         self.etag += 1;
         self.version += 1;
-        if let Some(tags) = tags {
-            self.tags = tags;
-        }
-        Ok(desired.map(|(desired, change)| {
-            self.desired = desired;
-            change
-        }))
+        let (tags, desired) = (tags.as_deref(), desired.as_deref());
+        self.document.set(NewSections { tags, desired, ..NewSections::default() });
+        Ok(told)
     }
 
-    fn changed_tags(&self, patch: &SectionPatch, mode: Mode) -> Result<Option<Box<str>>, HubError> {
-        let mut tags = match (mode, &self.tags) {
+    /// Tags as JSON text, empty when there are none left.
+    fn changed_tags(&self, patch: &SectionPatch, mode: Mode) -> Result<String, HubError> {
+        let mut tags = match (mode, self.document.tags()) {
             (Mode::Merge, Some(text)) => {
                 serde_json::from_str(text).expect("stored tags are the JSON we wrote")
             }
@@ -99,59 +110,65 @@ impl StoredTwin {
         }
         check_size("tags", object_size(&tags), limits::TAGS_BYTES)?;
         if tags.is_empty() {
-            return Ok(None);
+            return Ok(String::new());
         }
         let text = Value::Object(tags).to_string();
         check_size("tags", text.len(), limits::TWIN_SECTION_STORED_BYTES)?;
-        Ok(Some(text.into()))
+        Ok(text)
     }
 
-    fn changed_desired(
-        &self,
-        patch: &SectionPatch,
-        mode: Mode,
-        at: Timestamp,
-    ) -> Result<(Box<[u8]>, DesiredChange), HubError> {
-        let mut section = PackedSection::read(&self.desired).unpack();
-        let stamp = Stamp { at, version: Some(section.version + 1) };
-        let mut change = Map::new();
-        match (patch, mode) {
-            (SectionPatch::Members(members), Mode::Merge) => {
-                section.merge(members, stamp);
-                change.clone_from(members);
-            }
-            (SectionPatch::Members(members), Mode::Replace) => section.replace(members, stamp),
-            (SectionPatch::Clear, Mode::Merge) => {
-                change.extend(section.members.keys().map(|key| (key.to_string(), Value::Null)));
-                section.replace(&Map::new(), stamp);
-            }
-            (SectionPatch::Clear, Mode::Replace) => section.replace(&Map::new(), stamp),
-        }
-        let packed = within_limits("desired", &section)?;
-        let version = section.version;
-        let patch = match mode {
-            Mode::Merge => {
-                change.insert("$version".to_owned(), version.into());
-                Value::Object(change).to_string()
-            }
-            Mode::Replace => {
-                let mut text = String::new();
-                PackedSection::read(&packed).write_for_device(&mut text);
-                text
-            }
+    /// The desired properties as they are to be, packed.
+    fn changed_desired(&self, patch: &SectionPatch, change: Change<'_>) -> Result<Vec<u8>, HubError> {
+        let stored = self.document.desired();
+        let stamp = Stamp { at: change.at, version: Some(stored.version + 1) };
+        let mut section = match (change.mode, patch) {
+            (Mode::Merge, SectionPatch::Members(_)) => stored.unpack(),
+            (Mode::Merge | Mode::Replace, _) => stored.emptied(),
         };
-        Ok((packed, DesiredChange { version, patch: Bytes::from(patch) }))
+        match patch {
+            SectionPatch::Clear => section.merge(&Map::new(), stamp),
+            SectionPatch::Members(members) => section.merge(members, stamp),
+        }
+        within_limits("desired", &section)
     }
 
-    /// Merges what its owner reports; the new `$version` of the reported properties. The etag stays
-    /// (contract/rest.md 3.1).
+    /// What a watching owner is told: of a patch its members, nulls for deletions, of a replacement the `new` whole
+    /// (contract/rest.md 1.7).
+    fn notification(&self, patch: &SectionPatch, mode: Mode, new: &[u8]) -> DesiredChange {
+        let new = PackedSection::read(new, Timestamp::MAX);
+        let mut text = String::new();
+        if mode == Mode::Replace {
+            new.write_for_device(&mut text);
+        } else {
+            text.push('{');
+            let mut write = |key: &str, value: &str| {
+                write_key(key, &mut text);
+                text.push_str(value);
+                text.push(',');
+            };
+            match patch {
+                SectionPatch::Clear => {
+                    self.document.desired().keys().into_iter().for_each(|key| write(key, "null"));
+                }
+                SectionPatch::Members(members) => {
+                    members.iter().for_each(|(key, value)| write(key, &value.to_string()));
+                }
+            }
+            write_version(new.version, &mut text);
+            text.push('}');
+        }
+        DesiredChange { version: new.version, patch: Bytes::from(text) }
+    }
+
+    /// Merges what its owner reports, if it is for the stored version; the new `$version` of the reported
+    /// properties. The etag stays (contract/rest.md 3.1).
     pub(crate) fn report(
         &mut self,
         patch: &ReportedPatch,
         expected_version: Option<u64>,
         at: Timestamp,
     ) -> Result<u64, HubError> {
-        let reported = PackedSection::read(&self.reported);
+        let reported = self.document.reported();
         if let Some(expected) = expected_version.filter(|expected| *expected != reported.version) {
             let stored = reported.version;
             return Err(HubError::new(
@@ -163,57 +180,31 @@ impl StoredTwin {
         }
         let mut section = reported.unpack();
         section.merge(&patch.0, Stamp { at, version: None });
-        self.reported = within_limits("reported", &section)?;
+        let reported = within_limits("reported", &section)?;
+        self.document.set(NewSections { reported: Some(&reported), ..NewSections::default() });
         self.version += 1;
         Ok(section.version)
     }
 
     /// `{"desired":{..},"reported":{..}}` without metadata, as the owner reads it (contract/rest.md 3.3).
     pub(crate) fn for_device(&self) -> Bytes {
-        let mut text = String::with_capacity(64 + self.desired.len() + self.reported.len());
+        let mut text = String::with_capacity(self.document.stored_bytes() + 64);
         text.push_str("{\"desired\":");
-        PackedSection::read(&self.desired).write_for_device(&mut text);
+        self.document.desired().write_for_device(&mut text);
         text.push_str(",\"reported\":");
-        PackedSection::read(&self.reported).write_for_device(&mut text);
+        self.document.reported().write_for_device(&mut text);
         text.push('}');
         Bytes::from(text)
     }
-
-    pub(crate) fn tags_json(&self) -> Box<RawValue> {
-        raw(self.tags.as_deref().map_or_else(|| json!({}).to_string(), ToOwned::to_owned))
-    }
-
-    pub(crate) fn desired_json(&self) -> Box<RawValue> {
-        section_json(&self.desired)
-    }
-
-    pub(crate) fn reported_json(&self) -> Box<RawValue> {
-        section_json(&self.reported)
-    }
-}
-
-fn section_json(bytes: &[u8]) -> Box<RawValue> {
-    let mut text = String::with_capacity(bytes.len() * 4);
-    PackedSection::read(bytes).write_for_service(&mut text);
-    raw(text)
-}
-
-fn raw(text: String) -> Box<RawValue> {
-    RawValue::from_string(text).expect("twins are written as JSON")
 }
 
 /// Packs a section that is neither past its documented size nor past what it may take at rest.
-fn within_limits(name: &str, section: &Section) -> Result<Box<[u8]>, HubError> {
+fn within_limits(name: &str, section: &Section) -> Result<Vec<u8>, HubError> {
     check_size(name, members_size(&section.members), limits::PROPERTIES_BYTES)?;
-    let bytes = packed(section);
-    check_size(name, bytes.len(), limits::TWIN_SECTION_STORED_BYTES)?;
-    Ok(bytes)
-}
-
-fn packed(section: &Section) -> Box<[u8]> {
     let mut bytes = Vec::new();
     pack(section, &mut bytes);
-    bytes.into()
+    check_size(name, bytes.len(), limits::TWIN_SECTION_STORED_BYTES)?;
+    Ok(bytes)
 }
 
 fn members_size(members: &Members) -> usize {

@@ -1,8 +1,9 @@
 //! The operations on twins. A desired change is pushed to the owner's session under the device's lock, so
 //! notifications arrive in the order of the versions (ARCHITECTURE section 4.2).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use crate::Hub;
 use crate::device_session::{Delivery, Interest, Presence};
@@ -14,10 +15,11 @@ use crate::identity::{AuthenticationMechanism, DeviceScope, DeviceStatus};
 use crate::ids::{ETag, IdentityId, IfMatch};
 use crate::state::DeviceState;
 use crate::time::Timestamp;
+use crate::twin::document::Document;
 use crate::twin::patch::{ReportedPatch, TwinPatch};
-use crate::twin::stored::Mode;
+use crate::twin::stored::{Change, Mode};
 
-/// A twin at one moment, its sections as the JSON services see.
+/// A twin at one moment.
 #[derive(Clone, Debug)]
 pub struct Twin {
     /// Whose twin.
@@ -26,16 +28,29 @@ pub struct Twin {
     pub etag: ETag,
     /// Grows by one with every change of any section.
     pub version: u64,
-    /// The model the device announced, or empty.
-    pub model_id: Box<str>,
-    /// A JSON object.
-    pub tags: Box<RawValue>,
-    /// A JSON object with `$metadata` and `$version`.
-    pub desired: Box<RawValue>,
-    /// A JSON object with `$metadata` and `$version`.
-    pub reported: Box<RawValue>,
+    /// The model the device announced, if it did.
+    pub model_id: Option<Arc<str>>,
     /// What a twin shows of its identity.
     pub owner: TwinOwner,
+    document: Document,
+}
+
+/// The sections as services see them, written outside the device's lock.
+impl Twin {
+    /// Appends the tags, a JSON object.
+    pub fn write_tags(&self, out: &mut String) {
+        out.push_str(self.document.tags().unwrap_or("{}"));
+    }
+
+    /// Appends the desired properties, a JSON object with `$metadata` and `$version`.
+    pub fn write_desired(&self, out: &mut String) {
+        self.document.desired().write_for_service(out);
+    }
+
+    /// Appends the reported properties, a JSON object with `$metadata` and `$version`.
+    pub fn write_reported(&self, out: &mut String) {
+        self.document.reported().write_for_service(out);
+    }
 }
 
 /// The identity fields a twin shows (contract/rest.md 3.1).
@@ -81,10 +96,8 @@ impl Hub {
         patch: &TwinPatch,
         if_match: &IfMatch,
     ) -> Result<Twin, HubError> {
-        let at = by.at();
-        let changed =
-            self.with_state(&by, |identity, state| change(identity, state, patch, Mode::Merge, if_match, at));
-        by.conclude(changed)
+        let change = Change { patch, mode: Mode::Merge, if_match, at: by.at() };
+        self.change_twin(by, change)
     }
 
     /// Replaces the sections that are present.
@@ -97,9 +110,19 @@ impl Hub {
         patch: &TwinPatch,
         if_match: &IfMatch,
     ) -> Result<Twin, HubError> {
-        let at = by.at();
-        let changed = self
-            .with_state(&by, |identity, state| change(identity, state, patch, Mode::Replace, if_match, at));
+        let change = Change { patch, mode: Mode::Replace, if_match, at: by.at() };
+        self.change_twin(by, change)
+    }
+
+    fn change_twin<O: Operation<Target = IdentityId>>(
+        &self,
+        by: Admitted<O>,
+        change: Change<'_>,
+    ) -> Result<Twin, HubError> {
+        let changed = self.with_state(&by, |identity, state| {
+            apply(identity, state, change)?;
+            view(identity, state)
+        });
         by.conclude(changed)
     }
 
@@ -144,10 +167,10 @@ impl Hub {
         patch: &TwinPatch,
         if_match: &IfMatch,
         at: Timestamp,
-    ) -> Result<Twin, HubError> {
+    ) -> Result<(), HubError> {
         let cell = self.devices.get(&identity.device)?;
         let mut state = cell.lock(&identity.device)?;
-        change(identity, &mut state, patch, Mode::Merge, if_match, at)
+        apply(identity, &mut state, Change { patch, mode: Mode::Merge, if_match, at })
     }
 
     /// Runs `act` under the lock of the operation's device.
@@ -163,22 +186,15 @@ impl Hub {
     }
 }
 
-fn change(
-    identity: &IdentityId,
-    state: &mut DeviceState,
-    patch: &TwinPatch,
-    mode: Mode,
-    if_match: &IfMatch,
-    at: Timestamp,
-) -> Result<Twin, HubError> {
+fn apply(identity: &IdentityId, state: &mut DeviceState, change: Change<'_>) -> Result<(), HubError> {
     let own = state.identity(identity)?;
-    if let Some(change) = own.twin.apply(patch, mode, if_match, at)? {
-        let session = own.attachment.session();
-        if let Some(session) = session.filter(|session| session.mailbox.wants(Interest::DesiredProperties)) {
-            session.mailbox.push(Delivery::DesiredChanged(change));
-        }
+    let watching = own.attachment.session();
+    let watching = watching.filter(|session| session.mailbox.wants(Interest::DesiredProperties));
+    let told = own.twin.apply(change, watching.is_some())?;
+    if let (Some(session), Some(told)) = (watching, told) {
+        session.mailbox.push(Delivery::DesiredChanged(told));
     }
-    view(identity, state)
+    Ok(())
 }
 
 fn view(identity: &IdentityId, state: &DeviceState) -> Result<Twin, HubError> {
@@ -197,10 +213,8 @@ fn view(identity: &IdentityId, state: &DeviceState) -> Result<Twin, HubError> {
         identity: identity.clone(),
         etag: own.twin.etag(),
         version: own.twin.version(),
-        model_id: own.twin.model_id().unwrap_or_default().into(),
-        tags: own.twin.tags_json(),
-        desired: own.twin.desired_json(),
-        reported: own.twin.reported_json(),
+        model_id: own.twin.model_id().cloned(),
+        document: own.twin.document().clone(),
         owner: TwinOwner {
             etag: ETag::of_identity(etag),
             status: state.record.status,

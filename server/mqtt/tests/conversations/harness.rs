@@ -136,7 +136,9 @@ impl Bench {
 
     pub(crate) async fn reported(&self, id: &str) -> Value {
         let twin = self.hub.twin(self.owner::<GetTwin>(identity(id)).await).unwrap();
-        serde_json::from_str(twin.reported.get()).unwrap()
+        let mut reported = String::new();
+        twin.write_reported(&mut reported);
+        serde_json::from_str(&reported).unwrap()
     }
 
     pub(crate) async fn disable(&self) {
@@ -153,7 +155,7 @@ impl Bench {
     /// Events of `d` and its module, oldest first.
     pub(crate) fn events(&self) -> Vec<Arc<EventData>> {
         let newest = self.hub.events().newest(usize::MAX, Some(&identity("d").device));
-        newest.into_iter().rev().map(|(_, event)| event).collect()
+        newest.into_iter().rev().map(|(_, event)| event.data).collect()
     }
 
     pub(crate) async fn owner<O: Operation>(&self, target: O::Target) -> Admitted<O> {

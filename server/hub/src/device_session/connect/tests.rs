@@ -71,10 +71,10 @@ fn a_will_is_sent_once_when_the_connection_is_lost_and_not_after_a_goodbye() {
     let last = connect(&hub, &device, options(4)).unwrap();
     drop((overtaken, last));
     let events = hub.events().newest(10, None);
-    let bodies: Vec<_> = events.iter().map(|(_, event)| event.body.clone()).collect();
+    let bodies: Vec<_> = events.iter().map(|(_, event)| event.data.body.clone()).collect();
     assert_eq!(bodies, [Bytes::from("overtaken"), Bytes::from("lost")]);
     let mark = ("iothub-MessageType".to_owned(), Some("Will".to_owned()));
-    assert!(events[0].1.properties.application.contains(&mark));
+    assert!(events[0].1.data.properties.application.contains(&mark));
 }
 
 #[tokio::test]
@@ -177,5 +177,6 @@ fn an_announced_model_shows_in_the_twin() {
     let model_id = Some("dtmi:com:example:Thermostat;1".to_owned());
     drop(connect(&hub, &device, SessionOptions { model_id, ..options(1) }).unwrap());
     let twin = hub.twin(owner(&hub, device)).unwrap();
-    assert_eq!(&*twin.model_id, "dtmi:com:example:Thermostat;1");
+    assert_eq!(twin.model_id.as_deref(), Some("dtmi:com:example:Thermostat;1"));
+    assert_eq!(twin.version, 2, "no section changed");
 }

@@ -21,12 +21,15 @@ fn what_is_acknowledged_is_readable_with_its_stamps() {
     let identity = register(&hub, "d", Some("m"));
     let position = hub.send_telemetry(by(&hub, &identity), message(3)).unwrap();
     let (_, event) = hub.events().newest(1, Some(&identity.device)).remove(0);
-    assert_eq!((event.position, event.body.as_ref(), &event.identity), (position, &b"xxx"[..], &identity));
     assert_eq!(
-        event.auth_method,
+        (event.position, event.data.body.as_ref(), &event.data.identity),
+        (position, &b"xxx"[..], &identity)
+    );
+    assert_eq!(
+        event.data.auth_method,
         r#"{"scope":"module","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#
     );
-    assert_eq!(event.accepted_at, hub.clock().now());
+    assert_eq!(event.data.accepted_at, hub.clock().now());
 }
 
 #[test]
@@ -36,7 +39,7 @@ fn a_policy_token_stamps_the_hub_as_scope() {
     let grant = policy_grant(&hub, "device");
     assert!(grant.permissions.contains(Permissions::DEVICE_CONNECT));
     hub.send_telemetry(admit(&hub, &grant, identity).unwrap(), message(1)).unwrap();
-    assert!(hub.events().newest(1, None)[0].1.auth_method.starts_with(r#"{"scope":"hub""#));
+    assert!(hub.events().newest(1, None)[0].1.data.auth_method.starts_with(r#"{"scope":"hub""#));
 }
 
 #[test]
@@ -57,7 +60,8 @@ fn a_batch_is_taken_whole_or_not_at_all() {
     let (hub, _) = hub();
     let identity = register(&hub, "d", None);
     hub.send_telemetry_batch(by(&hub, &identity), vec![message(1), message(2)]).unwrap();
-    let bodies: Vec<_> = hub.events().newest(10, None).iter().map(|(_, event)| event.body.len()).collect();
+    let bodies: Vec<_> =
+        hub.events().newest(10, None).iter().map(|(_, event)| event.data.body.len()).collect();
     assert_eq!(bodies, [2, 1]);
     let half = limits::TELEMETRY_BYTES / 2 + 1;
     assert!(hub.send_telemetry_batch(by(&hub, &identity), vec![message(half), message(half)]).is_err());

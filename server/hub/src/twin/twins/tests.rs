@@ -7,7 +7,7 @@ use crate::device_session::DesiredChange;
 use crate::error::ErrorCode;
 use crate::gate::operations::{PatchTwin, ReadOwnTwin};
 use crate::limits;
-use crate::testing::{admit, admit_on, connect, hub, identity_grant, options, owner, register};
+use crate::testing::{admit, admit_on, connect, hub, identity_grant, options, owner, register, written};
 use crate::twin::Arrays;
 
 fn patch(hub: &Hub, identity: &IdentityId, body: Value) -> Result<Twin, HubError> {
@@ -38,12 +38,23 @@ fn report_expecting(
     hub.update_reported(by, &patch, version)
 }
 
-fn parsed(raw: &RawValue) -> Value {
-    serde_json::from_str(raw.get()).unwrap()
+fn shown(write: impl FnOnce(&mut String)) -> Value {
+    serde_json::from_str(&written(write)).unwrap()
 }
 
-fn values(raw: &RawValue) -> Value {
-    let mut value = parsed(raw);
+fn tags(twin: &Twin) -> Value {
+    shown(|out| twin.write_tags(out))
+}
+
+fn desired(twin: &Twin) -> Value {
+    shown(|out| twin.write_desired(out))
+}
+
+fn reported(twin: &Twin) -> Value {
+    shown(|out| twin.write_reported(out))
+}
+
+fn values(mut value: Value) -> Value {
     value.as_object_mut().unwrap().retain(|key, _| key != "$metadata");
     value
 }
@@ -55,21 +66,21 @@ fn a_new_twin_is_the_captured_one() {
     let twin = hub.twin(owner(&hub, identity)).unwrap();
     assert_eq!((twin.etag.as_str(), twin.version), ("AAAAAAAAAAE=", 2));
     let empty = json!({"$metadata": {"$lastUpdated": "2026-01-01T00:00:00.0000000Z"}, "$version": 1});
-    assert_eq!((parsed(&twin.desired), parsed(&twin.reported)), (empty.clone(), empty));
-    assert_eq!(parsed(&twin.tags), json!({}));
+    assert_eq!((desired(&twin), reported(&twin)), (empty.clone(), empty));
+    assert_eq!(tags(&twin), json!({}));
 }
 
 #[test]
 fn a_patch_of_tags_leaves_the_desired_version_and_one_of_desired_moves_it() {
     let (hub, _) = hub();
     let identity = register(&hub, "d", None);
-    let tags = patch(&hub, &identity, json!({"tags": {"floor": 1}})).unwrap();
-    assert_eq!((tags.version, tags.etag.as_str()), (3, "AAAAAAAAAAI="));
-    assert_eq!(parsed(&tags.desired)["$version"], 1);
-    let desired = patch(&hub, &identity, json!({"properties": {"desired": {"a": 1}}})).unwrap();
-    assert_eq!((desired.version, desired.etag.as_str()), (4, "AAAAAAAAAAM="));
-    assert_eq!(values(&desired.desired), json!({"a": 1, "$version": 2}));
-    assert_eq!(parsed(&desired.tags), json!({"floor": 1}));
+    let tagged = patch(&hub, &identity, json!({"tags": {"floor": 1}})).unwrap();
+    assert_eq!((tagged.version, tagged.etag.as_str()), (3, "AAAAAAAAAAI="));
+    assert_eq!(desired(&tagged)["$version"], 1);
+    let twin = patch(&hub, &identity, json!({"properties": {"desired": {"a": 1}}})).unwrap();
+    assert_eq!((twin.version, twin.etag.as_str()), (4, "AAAAAAAAAAM="));
+    assert_eq!(values(desired(&twin)), json!({"a": 1, "$version": 2}));
+    assert_eq!(tags(&twin), json!({"floor": 1}));
 }
 
 #[test]
@@ -78,8 +89,8 @@ fn null_clears_a_whole_section() {
     let identity = register(&hub, "d", None);
     patch(&hub, &identity, json!({"tags": {"t": 1}, "properties": {"desired": {"a": 1}}})).unwrap();
     let twin = patch(&hub, &identity, json!({"tags": null, "properties": {"desired": null}})).unwrap();
-    assert_eq!(parsed(&twin.tags), json!({}));
-    assert_eq!(values(&twin.desired), json!({"$version": 3}));
+    assert_eq!(tags(&twin), json!({}));
+    assert_eq!(values(desired(&twin)), json!({"$version": 3}));
 }
 
 #[test]
@@ -88,8 +99,41 @@ fn a_replace_drops_what_it_does_not_name_and_leaves_absent_sections() {
     let identity = register(&hub, "d", None);
     patch(&hub, &identity, json!({"tags": {"t": 1}, "properties": {"desired": {"a": 1, "b": 2}}})).unwrap();
     let twin = replace(&hub, &identity, json!({"properties": {"desired": {"b": 3, "c": null}}})).unwrap();
-    assert_eq!(values(&twin.desired), json!({"b": 3, "$version": 3}));
-    assert_eq!(parsed(&twin.tags), json!({"t": 1}));
+    assert_eq!(values(desired(&twin)), json!({"b": 3, "$version": 3}));
+    assert_eq!(tags(&twin), json!({"t": 1}));
+}
+
+#[test]
+fn a_patch_that_changes_nothing_takes_a_version_all_the_same() {
+    let (hub, _) = hub();
+    let identity = register(&hub, "d", None);
+    patch(&hub, &identity, json!({"properties": {"desired": {"a": 1}}})).unwrap();
+    let same = patch(&hub, &identity, json!({"properties": {"desired": {"a": 1}}})).unwrap();
+    assert_eq!((same.version, values(desired(&same))), (4, json!({"a": 1, "$version": 3})));
+    let nothing = patch(&hub, &identity, json!({"properties": {}})).unwrap();
+    assert_eq!((nothing.version, nothing.etag), (same.version, same.etag), "no section was named");
+}
+
+#[test]
+fn what_becomes_empty_stays_and_what_is_deleted_leaves_no_metadata() {
+    let (hub, clock) = hub();
+    let identity = register(&hub, "d", None);
+    patch(
+        &hub,
+        &identity,
+        json!({"tags": {"t": {"u": 1}}, "properties": {"desired": {"a": {"b": 1}, "c": 2}}}),
+    )
+    .unwrap();
+    clock.advance(std::time::Duration::from_secs(1));
+    let deleting = json!({"tags": {"t": {"u": null}}, "properties": {"desired": {"a": {"b": null}}}});
+    let twin = patch(&hub, &identity, deleting).unwrap();
+    assert_eq!(tags(&twin), json!({"t": {}}));
+    let first = json!({"$lastUpdated": "2026-01-01T00:00:00.0000000Z", "$lastUpdatedVersion": 2});
+    let second = json!({"$lastUpdated": "2026-01-01T00:00:01.0000000Z", "$lastUpdatedVersion": 3});
+    let mut metadata = second.clone();
+    metadata["a"] = second;
+    metadata["c"] = first;
+    assert_eq!(desired(&twin), json!({"a": {}, "c": 2, "$metadata": metadata, "$version": 3}));
 }
 
 #[test]
@@ -101,7 +145,7 @@ fn reports_move_version_but_not_etag_and_carry_no_last_updated_version() {
     assert_eq!((twin.version, twin.etag.as_str()), (3, "AAAAAAAAAAE="));
     let stamp = json!({"$lastUpdated": "2026-01-01T00:00:00.0000000Z"});
     let metadata = json!({"$lastUpdated": "2026-01-01T00:00:00.0000000Z", "fw": stamp});
-    assert_eq!(parsed(&twin.reported), json!({"fw": "1.0", "$metadata": metadata, "$version": 2}));
+    assert_eq!(reported(&twin), json!({"fw": "1.0", "$metadata": metadata, "$version": 2}));
 }
 
 #[test]
@@ -114,7 +158,7 @@ fn a_report_for_another_version_than_the_stored_one_changes_nothing() {
         assert_eq!(refused.code(), ErrorCode::PreconditionFailed, "{stale}");
     }
     let twin = hub.twin(owner(&hub, identity.clone())).unwrap();
-    assert_eq!((values(&twin.reported), twin.version), (json!({"a": 1, "$version": 2}), 3));
+    assert_eq!((values(reported(&twin)), twin.version), (json!({"a": 1, "$version": 2}), 3));
     assert_eq!(report_expecting(&hub, &identity, &json!({"a": 2}), Some(2)).unwrap(), 3);
 }
 
@@ -148,9 +192,10 @@ fn a_section_at_its_limit_is_kept_and_one_byte_more_refused_whole() {
     assert_eq!(report(&hub, &identity, &full(32 * 1024)).unwrap(), 2);
     assert_eq!(report(&hub, &identity, &json!({"k": ""})).unwrap_err().code(), ErrorCode::ArgumentInvalid);
     let twin = hub.twin(owner(&hub, identity.clone())).unwrap();
-    assert_eq!((twin.version, parsed(&twin.tags)), (4, json!({})));
-    let tags = |bytes: usize| json!({"tags": {"a": "x".repeat(4095), "b": "x".repeat(bytes - 4096 - 1)}});
-    patch(&hub, &identity, tags(8 * 1024)).unwrap();
+    assert_eq!((twin.version, tags(&twin)), (4, json!({})));
+    let full_tags =
+        |bytes: usize| json!({"tags": {"a": "x".repeat(4095), "b": "x".repeat(bytes - 4096 - 1)}});
+    patch(&hub, &identity, full_tags(8 * 1024)).unwrap();
     assert!(patch(&hub, &identity, json!({"tags": {"c": ""}})).is_err());
 }
 
@@ -177,10 +222,17 @@ async fn a_subscribed_owner_is_told_patches_and_replacements_in_order() {
     patch(&hub, &identity, json!({"properties": {"desired": {"a": 1, "before": null}}})).unwrap();
     replace(&hub, &identity, json!({"properties": {"desired": {"b": 2}}})).unwrap();
     patch(&hub, &identity, json!({"properties": {"desired": null}})).unwrap();
+    replace(&hub, &identity, json!({"properties": {"desired": null}})).unwrap();
+    session.unsubscribe(Interest::DesiredProperties);
+    patch(&hub, &identity, json!({"properties": {"desired": {"after": 1}}})).unwrap();
+    session.subscribe(Interest::DesiredProperties);
+    patch(&hub, &identity, json!({"properties": {"desired": {"a\"b": {"c": null}}}})).unwrap();
     for (version, document) in [
         (3, json!({"a": 1, "before": null, "$version": 3})),
         (4, json!({"b": 2, "$version": 4})),
         (5, json!({"b": null, "$version": 5})),
+        (6, json!({"$version": 6})),
+        (8, json!({"a\"b": {"c": null}, "$version": 8})),
     ] {
         let Delivery::DesiredChanged(DesiredChange { version: told, patch }) = session.next().await else {
             panic!("the session was closed")
@@ -197,8 +249,8 @@ fn values_that_count_for_nothing_cannot_grow_a_twin_without_end() {
     assert_eq!(report(&hub, &identity, &empty(1000)).unwrap(), 2);
     let over = report(&hub, &identity, &empty(limits::TWIN_SECTION_STORED_BYTES / 3 + 1)).unwrap_err();
     assert_eq!(over.code(), ErrorCode::ArgumentInvalid);
-    let tags = json!({"tags": empty(limits::TWIN_SECTION_STORED_BYTES / 3 + 1)});
-    assert_eq!(patch(&hub, &identity, tags).unwrap_err().code(), ErrorCode::ArgumentInvalid);
+    let over = json!({"tags": empty(limits::TWIN_SECTION_STORED_BYTES / 3 + 1)});
+    assert_eq!(patch(&hub, &identity, over).unwrap_err().code(), ErrorCode::ArgumentInvalid);
 }
 
 #[test]
