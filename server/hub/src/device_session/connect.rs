@@ -244,11 +244,14 @@ impl DeviceSession {
         self.core.mailbox.next().await
     }
 
-    /// The client was heard of without an operation, such as a keep-alive.
+    /// The client was heard of without an operation, such as a keep-alive. Counts only while the session is live.
     pub fn touch(&self) {
         let at = self.hub.clock().now();
         if let Ok(own) = self.cell.lock_even_if_gone().identity(&self.core.identity) {
-            own.attachment.touch(at);
+            let live = own.attachment.session();
+            if live.is_some_and(|live| live.generation == self.core.generation) {
+                own.attachment.touch(at);
+            }
         }
     }
 

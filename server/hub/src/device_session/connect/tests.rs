@@ -60,6 +60,24 @@ async fn a_newer_session_takes_over_and_the_old_one_cannot_disconnect_it() {
 }
 
 #[test]
+fn a_keep_alive_counts_as_activity_only_while_its_session_lives() {
+    let (hub, clock) = hub();
+    let device = register(&hub, "d", None);
+    let active =
+        || hub.device(owner::<GetDevice>(&hub, device.device.clone())).unwrap().presence.last_activity;
+    let old = connect(&hub, &device, options(1)).unwrap();
+    clock.advance(Duration::from_secs(1));
+    old.touch();
+    assert_eq!(active(), Some(hub.clock().now()));
+    let new = connect(&hub, &device, options(2)).unwrap();
+    clock.advance(Duration::from_secs(1));
+    let before = active();
+    old.touch();
+    assert_eq!(active(), before);
+    drop(new);
+}
+
+#[test]
 fn a_will_is_sent_once_when_the_connection_is_lost_and_not_after_a_goodbye() {
     let (hub, _) = hub();
     let device = register(&hub, "d", None);

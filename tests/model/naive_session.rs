@@ -1,0 +1,146 @@
+//! Naive sessions: who is connected, what ends that, what a head may still do (ARCHITECTURE section 4.5).
+
+use hub::device_session::{DisconnectReason, SavedSubscription};
+use hub::error::ErrorCode;
+use hub::ids::IdentityId;
+use serde_json::Value;
+
+use crate::caller::Demand;
+use crate::naive::{Naive, NaiveSession, Told};
+use crate::naive_twin::NaivePatch;
+use crate::shown::twin_etag;
+
+impl Naive {
+    /// Brings an identity online, ending the session it has. Returns the subscriptions it finds, if it asked.
+    pub(crate) fn connect(
+        &mut self,
+        handle: usize,
+        session: NaiveSession,
+        model_id: Option<&str>,
+    ) -> Result<Option<Vec<SavedSubscription>>, ErrorCode> {
+        let (now, identity) = (self.now, session.identity.clone());
+        self.find(&IdentityId::device(identity.device.clone()))?;
+        if !self.is_enabled(&identity.device) {
+            return Err(ErrorCode::IotHubUnauthorizedAccess);
+        }
+        self.find(&identity)?;
+        self.end(&identity, Some(DisconnectReason::TakenOver));
+        let keeps_saved = session.keeps_saved;
+        self.sessions.insert(handle, session);
+        let own = self.find(&identity)?;
+        if let Some(model_id) = model_id.filter(|model_id| own.twin.model_id != **model_id) {
+            model_id.clone_into(&mut own.twin.model_id);
+            own.twin.version += 1;
+        }
+        own.is_connected = true;
+        (own.state_updated, own.last_activity) = (Some(now), Some(now));
+        own.live = Some(handle);
+        let found = own.saved.clone();
+        own.saved = keeps_saved.then(|| found.clone().unwrap_or_default());
+        Ok(found.filter(|_| keeps_saved))
+    }
+
+    /// A head lets go of a session, with or without goodbye.
+    pub(crate) fn drop_session(&mut self, handle: usize, with_goodbye: bool) {
+        let session = self.sessions.get_mut(&handle).expect("the head holds it");
+        session.has_will &= !with_goodbye;
+        let identity = session.identity.clone();
+        if self.is_live(handle) {
+            self.end(&identity, None);
+        }
+        self.sessions.remove(&handle);
+    }
+
+    pub(crate) fn is_live(&self, handle: usize) -> bool {
+        let session = &self.sessions[&handle];
+        self.identities.get(&session.identity).is_some_and(|own| own.live == Some(handle))
+    }
+
+    /// The ticker ran: sessions past their credential's end and its grace are over.
+    pub(crate) fn run_due(&mut self) {
+        let is_over = |session: &NaiveSession| session.ends_at.is_some_and(|ends_at| ends_at <= self.now);
+        let live = |(handle, session): (&usize, &NaiveSession)| {
+            (self.is_live(*handle) && is_over(session)).then(|| session.identity.clone())
+        };
+        for identity in self.sessions.iter().filter_map(live).collect::<Vec<_>>() {
+            self.end(&identity, Some(DisconnectReason::CredentialsExpired));
+        }
+    }
+
+    /// The client was heard of, though not by an operation; a session that is over says nothing of its identity.
+    pub(crate) fn touch(&mut self, handle: usize) {
+        let (now, identity) = (self.now, self.sessions[&handle].identity.clone());
+        if self.is_live(handle) {
+            self.identities.get_mut(&identity).expect("its session is live").last_activity = Some(now);
+        }
+    }
+
+    /// At most 50 subscriptions are kept, by the session that counts, if its client asked for that.
+    pub(crate) fn save(&mut self, handle: usize, mut subscriptions: Vec<SavedSubscription>) {
+        subscriptions.truncate(50);
+        let identity = self.sessions[&handle].identity.clone();
+        if self.sessions[&handle].keeps_saved && self.is_live(handle) {
+            self.identities.get_mut(&identity).expect("its session is live").saved = Some(subscriptions);
+        }
+    }
+
+    /// Everything a head can read at this moment, in order; `Err` when the session is over.
+    pub(crate) fn read(&mut self, handle: usize) -> Result<Vec<Told>, DisconnectReason> {
+        let session = self.sessions.get_mut(&handle).expect("the head holds it");
+        session.closed.map_or_else(|| Ok(session.unread.drain(..).collect()), Err)
+    }
+
+    /// What arrives on a connection counts only while its session does; without a connection it always does.
+    fn heard(&mut self, identity: &IdentityId, connection: Option<u64>) -> Result<(), ErrorCode> {
+        let now = self.now;
+        let live = self.find(identity)?.live.map(|handle| self.sessions[&handle].connection);
+        if connection.is_some() && connection != live {
+            return Err(ErrorCode::IotHubUnauthorizedAccess);
+        }
+        self.find(identity)?.last_activity = Some(now);
+        Ok(())
+    }
+
+    pub(crate) fn read_own_twin(
+        &mut self,
+        identity: &IdentityId,
+        connection: Option<u64>,
+    ) -> Result<Value, ErrorCode> {
+        self.heard(identity, connection)?;
+        Ok(self.find(identity)?.twin.for_owner())
+    }
+
+    pub(crate) fn update_reported(
+        &mut self,
+        identity: &IdentityId,
+        connection: Option<u64>,
+        patch: &Value,
+        expected_version: Option<u64>,
+    ) -> Result<u64, ErrorCode> {
+        let now = self.now;
+        self.heard(identity, connection)?;
+        if expected_version
+            .is_some_and(|expected| self.identities[identity].twin.reported.version != expected)
+        {
+            return Err(ErrorCode::PreconditionFailed);
+        }
+        self.find(identity)?.twin.report(patch, now).map_err(|()| ErrorCode::ArgumentInvalid)
+    }
+
+    pub(crate) fn change_twin(
+        &mut self,
+        identity: &IdentityId,
+        patch: &NaivePatch,
+        replace: bool,
+        demand: &Demand,
+    ) -> Result<(), ErrorCode> {
+        let now = self.now;
+        let own = self.find(identity)?;
+        demand.check(Some(&twin_etag(own.twin.etag)))?;
+        let told = own.twin.apply(patch, replace, now).map_err(|()| ErrorCode::ArgumentInvalid)?;
+        if let Some(told) = told {
+            self.tell_desired(identity, told);
+        }
+        Ok(())
+    }
+}

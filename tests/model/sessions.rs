@@ -1,0 +1,179 @@
+//! Session steps: identities connect, take over, renew, subscribe, read, save and leave; time passes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hub::device_session::{Delivery, Interest, SavedSession, SavedSubscription, SessionOptions};
+use hub::gate::operations::Connect;
+use hub::ids::ConnectionId;
+use hub::telemetry::{DeviceMessage, MessageProperties};
+use serde_json::Value;
+
+use crate::caller::Caller;
+use crate::dice::Dice;
+use crate::ids;
+use crate::naive::{NaiveSession, Told};
+use crate::world::{PROTOCOL, World, now_or_never};
+
+/// One random step of a head or of time.
+pub(crate) fn step(world: &mut World, dice: &mut Dice) {
+    let handles: Vec<_> = world.sessions.keys().copied().collect();
+    if handles.is_empty() || dice.one_in(5) {
+        return connect(world, dice);
+    }
+    let handle = dice.pick(&handles);
+    match dice.below(14) {
+        0 | 1 => leave(world, dice, handle),
+        2 => renew(world, dice, handle),
+        3..=5 => subscribe(world, dice, handle),
+        6 => touch(world, handle),
+        7 | 8 => save(world, dice, handle),
+        9 | 10 => pass_time(world, dice),
+        _ => read(world, handle),
+    }
+}
+
+fn connect(world: &mut World, dice: &mut Dice) {
+    let identity = ids::identity(dice, &world.naive);
+    let by = Caller::device(dice, &identity);
+    let expires_at = dice.maybe(|dice| world.naive.now.plus(Duration::from_secs(dice.below(600) as u64)));
+    let grace = Duration::from_secs(dice.pick(&[0, 60]));
+    let handle = world.next_session;
+    world.next_session += 1;
+    let session = NaiveSession {
+        identity: identity.clone(),
+        // Sometimes a connection that others speak on, too.
+        connection: 1 + if dice.one_in(4) { dice.below(4) } else { handle } as u64,
+        ends_at: expires_at.map(|at| at.plus(grace)),
+        grace,
+        is_own_credential: matches!(by, Caller::Own(_)),
+        has_will: dice.one_in(3),
+        keeps_saved: dice.one_in(2),
+        wants_desired: false,
+        unread: std::collections::VecDeque::new(),
+        closed: None,
+    };
+    let model_id =
+        dice.pick(&[None, None, Some("dtmi:com:example:Thermostat;1"), Some("dtmi:com:example:Other;2")]);
+    world.log.step(format!("connect {handle} {model_id:?} by {by:?} until {expires_at:?}: {session:?}"));
+    let options = SessionOptions {
+        connection: ConnectionId(session.connection),
+        protocol: PROTOCOL,
+        peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+        credential_grace: grace,
+        will: session.has_will.then(|| DeviceMessage {
+            properties: MessageProperties::default(),
+            body: Bytes::from_static(b"will"),
+        }),
+        product_info: None,
+        model_id: model_id.map(ToOwned::to_owned),
+        keep_saved: session.keeps_saved,
+    };
+    let connection = Some(session.connection);
+    let connected = world.both_until::<Connect, _, _>(
+        &by,
+        expires_at,
+        identity,
+        connection,
+        |hub, admitted| hub.connect(admitted, options),
+        |naive| naive.connect(handle, session, model_id),
+    );
+    if let Some((session, found)) = connected {
+        assert_eq!(session.is_resumed(), found.is_some(), "whether kept subscriptions were found");
+        assert_eq!(session.saved().subscriptions, found.unwrap_or_default());
+        world.sessions.insert(handle, session);
+    }
+}
+
+fn leave(world: &mut World, dice: &mut Dice, handle: usize) {
+    let with_goodbye = dice.one_in(2);
+    world.log.step(format!("session {handle} leaves, goodbye: {with_goodbye}"));
+    let session = world.sessions.remove(&handle).expect("the head holds it");
+    if with_goodbye {
+        session.end();
+    } else {
+        drop(session);
+    }
+    world.naive.drop_session(handle, with_goodbye);
+}
+
+fn renew(world: &mut World, dice: &mut Dice, handle: usize) {
+    let identity = world.sessions[&handle].identity().clone();
+    let by = dice.pick(&[Caller::Own(identity), Caller::Policy("device", None)]);
+    let expires_at = dice.maybe(|dice| world.naive.now.plus(Duration::from_secs(dice.below(1200) as u64)));
+    world.log.step(format!("session {handle} renews by {by:?} until {expires_at:?}"));
+    world.sessions[&handle].renew(by.grant(expires_at));
+    let session = world.naive.sessions.get_mut(&handle).expect("the head holds it");
+    session.ends_at = expires_at.map(|at| at.plus(session.grace));
+    session.is_own_credential = matches!(by, Caller::Own(_));
+}
+
+fn subscribe(world: &mut World, dice: &mut Dice, handle: usize) {
+    let wanted = !dice.one_in(4);
+    world.log.step(format!("session {handle} wants desired changes: {wanted}"));
+    let session = &world.sessions[&handle];
+    if wanted {
+        session.subscribe(Interest::DesiredProperties);
+    } else {
+        session.unsubscribe(Interest::DesiredProperties);
+    }
+    world.naive.sessions.get_mut(&handle).expect("the head holds it").wants_desired = wanted;
+}
+
+fn touch(world: &mut World, handle: usize) {
+    world.log.step(format!("session {handle} keeps alive"));
+    world.sessions[&handle].touch();
+    world.naive.touch(handle);
+}
+
+fn save(world: &mut World, dice: &mut Dice, handle: usize) {
+    let count = dice.pick(&[0, 1, 3, 50, 51]);
+    world.log.step(format!("session {handle} saves {count} subscriptions"));
+    let subscription =
+        |n| SavedSubscription { filter: format!("{n}/#").into(), qos: 1, created_at: world.naive.now };
+    let subscriptions: Vec<_> = (0..count).map(subscription).collect();
+    world.sessions[&handle].save(SavedSession { subscriptions: subscriptions.clone() });
+    world.naive.save(handle, subscriptions);
+}
+
+/// Reads all there is: the very deliveries the model expects, in their order.
+pub(crate) fn read(world: &mut World, handle: usize) {
+    world.log.step(format!("session {handle} reads"));
+    let session = &world.sessions[&handle];
+    match world.naive.read(handle) {
+        Ok(expected) => {
+            let told = std::iter::from_fn(|| now_or_never(session.next())).map(|delivery| told(&delivery));
+            assert_eq!(told.collect::<Vec<_>>(), expected, "what session {handle} is told");
+        }
+        Err(reason) => {
+            assert_eq!(
+                now_or_never(session.next()),
+                Some(Delivery::Closed(reason)),
+                "the end of session {handle}"
+            );
+        }
+    }
+}
+
+fn told(delivery: &Delivery) -> Told {
+    match delivery {
+        Delivery::DesiredChanged(change) => {
+            let patch: Value = serde_json::from_slice(&change.patch).expect("the core writes JSON");
+            Told::Desired { version: change.version, patch }
+        }
+        Delivery::Closed(reason) => panic!("closed as {reason:?}, which the model does not know"),
+    }
+}
+
+/// The ticker is not always on time.
+fn pass_time(world: &mut World, dice: &mut Dice) {
+    let by = Duration::from_secs(dice.pick(&[0, 1, 30, 300, 3600]));
+    let runs_due = !dice.one_in(4);
+    world.log.step(format!("{by:?} pass, due work is done: {runs_due}"));
+    world.advance(by);
+    if runs_due {
+        world.hub.run_due();
+        world.naive.run_due();
+    }
+}

@@ -1,0 +1,193 @@
+//! The real side: a hub on a clock that stands still, sessions as heads hold them, and the model beside it. Every
+//! operation goes to both through [`World::both`], which also checks rights and the journal.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use hub::access::development_policies;
+use hub::device_session::DeviceSession;
+use hub::entropy::Entropy;
+use hub::error::{ErrorCode, HubError};
+use hub::gate::operations::{GetDevice, GetModule};
+use hub::gate::{Admitted, Details, Operation, Outcome, ProtocolLabel, Target};
+use hub::ids::{ConnectionId, HubName};
+use hub::time::{ManualClock, Timestamp};
+use hub::{Hub, HubConfig};
+
+use crate::caller::Caller;
+use crate::naive::{Naive, NaiveIdentity};
+use crate::shown;
+
+/// The protocol all requests of the model name.
+pub(crate) const PROTOCOL: ProtocolLabel = ProtocolLabel("model");
+
+/// A hub, the heads' side of its sessions, and what all of it should be.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) sessions: BTreeMap<usize, DeviceSession>,
+    pub(crate) naive: Naive,
+    pub(crate) log: Log,
+    /// Numbers sessions in order of connecting.
+    pub(crate) next_session: usize,
+}
+
+impl World {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        let now = Timestamp::from_unix_secs(1_767_225_600);
+        let clock = Arc::new(ManualClock::at(now));
+        let config = HubConfig {
+            name: HubName::parse("model").expect("a legal name"),
+            policies: development_policies(),
+            partitions: 4,
+        };
+        let hub = Hub::new(config, Arc::clone(&clock) as _, Entropy::seeded(seed));
+        Self {
+            hub,
+            clock,
+            sessions: BTreeMap::new(),
+            naive: Naive::at(now),
+            log: Log { seed, steps: Vec::new() },
+            next_session: 0,
+        }
+    }
+
+    /// Moves both clocks on.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        self.clock.advance(by);
+        self.naive.now = self.naive.now.plus(by);
+    }
+
+    /// Asks for an operation of both sides. They must agree on whether the caller may, on success and on the code
+    /// of a failure, and the journal must tell the same. Yields both answers when it was done.
+    pub(crate) fn both<O: Operation, T: Debug, E: Debug>(
+        &mut self,
+        by: &Caller,
+        target: O::Target,
+        connection: Option<u64>,
+        real: impl FnOnce(&Arc<Hub>, Admitted<O>) -> Result<T, HubError>,
+        model: impl FnOnce(&mut Naive) -> Result<E, ErrorCode>,
+    ) -> Option<(T, E)> {
+        self.both_until(by, None, target, connection, real, model)
+    }
+
+    /// The same with a credential that expires.
+    pub(crate) fn both_until<O: Operation, T: Debug, E: Debug>(
+        &mut self,
+        by: &Caller,
+        expires_at: Option<Timestamp>,
+        target: O::Target,
+        connection: Option<u64>,
+        real: impl FnOnce(&Arc<Hub>, Admitted<O>) -> Result<T, HubError>,
+        model: impl FnOnce(&mut Naive) -> Result<E, ErrorCode>,
+    ) -> Option<(T, E)> {
+        let details = Details { protocol: PROTOCOL, connection: connection.map(ConnectionId) };
+        let journalled: Target = target.clone().into();
+        let admission = at_once(self.hub.gate().admit::<O>(&by.grant(expires_at), target, details));
+        let (outcome, done) = match (admission, by.may(O::NAME, &journalled)) {
+            (Ok(admitted), true) => {
+                let (real, expected) = (real(&self.hub, admitted), model(&mut self.naive));
+                match (real, expected) {
+                    (Ok(real), Ok(expected)) => (Outcome::Succeeded, Some((real, expected))),
+                    (Err(error), Err(code)) if error.code() == code => (Outcome::Failed(code), None),
+                    (real, expected) => {
+                        panic!("{} disagrees:\n  hub: {real:?}\nmodel: {expected:?}", O::NAME)
+                    }
+                }
+            }
+            (Err(error), false) if error.code() == ErrorCode::IotHubUnauthorizedAccess => {
+                (Outcome::Refused(error.code()), None)
+            }
+            (admission, may) => panic!("{} by {by:?}: may is {may}, admission {admission:?}", O::NAME),
+        };
+        let entry = &self.hub.journal().recent(1, None)[0];
+        assert_eq!(
+            (entry.operation, &entry.target, entry.outcome),
+            (O::NAME, &journalled, outcome),
+            "the journal"
+        );
+        assert_eq!((entry.at, &entry.subject), (self.naive.now, &Some(by.grant(None).subject.clone())));
+        done
+    }
+
+    /// Learns what the hub chose for what the last step wrote.
+    pub(crate) fn learn(&mut self) {
+        let is_open = |own: &NaiveIdentity| own.generation_id.is_none() || own.etag.is_none();
+        let open = self.naive.identities.iter().filter(|(_, own)| is_open(own)).map(|(id, _)| id.clone());
+        for id in open.collect::<Vec<_>>() {
+            let (generation_id, etag, mechanism) = match &id.module {
+                None => {
+                    let found = self.look::<GetDevice, _>(id.device.clone(), |hub, by| hub.device(by));
+                    let device = found.expect("both sides have it");
+                    (device.generation_id, device.etag, device.authentication)
+                }
+                Some(module) => {
+                    let target = (id.device.clone(), module.clone());
+                    let found = self.look::<GetModule, _>(target, |hub, by| hub.module(by));
+                    let module = found.expect("both sides have it");
+                    (module.generation_id, module.etag, module.authentication)
+                }
+            };
+            let stored = shown::authentication(&mechanism);
+            self.naive.learn(&id, &generation_id.to_string(), etag.as_str(), &stored);
+        }
+    }
+
+    /// The answer of an operation that is known to be allowed and to change nothing.
+    pub(crate) fn look<O: Operation, T>(
+        &self,
+        target: O::Target,
+        real: impl FnOnce(&Hub, Admitted<O>) -> Result<T, HubError>,
+    ) -> Result<T, HubError> {
+        let details = Details { protocol: PROTOCOL, connection: None };
+        let admitted = at_once(self.hub.gate().admit::<O>(&Caller::OWNER.grant(None), target, details));
+        real(&self.hub, admitted.expect("the owner may do all"))
+    }
+}
+
+/// What an episode did so far; a failure prints it with the seed that does it again.
+#[derive(Debug)]
+pub(crate) struct Log {
+    seed: u64,
+    steps: Vec<String>,
+}
+
+impl Log {
+    pub(crate) fn step(&mut self, step: String) {
+        self.steps.push(step);
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (n, step) in self.steps.iter().enumerate() {
+                let shown: String = step.chars().take(600).collect();
+                eprintln!("{n:4} {shown}");
+            }
+            eprintln!(
+                "model: failed in the last of these steps; MODEL_SEED={} does them again at once",
+                self.seed
+            );
+        }
+    }
+}
+
+/// The value of a future that has nothing to wait for.
+pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
+    now_or_never(future).expect("nothing here waits")
+}
+
+/// The value of a future if it is there already.
+pub(crate) fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
