@@ -120,14 +120,14 @@ impl<S: Sync> FromRequestParts<S> for Condition {
 
 /// A body declared to be JSON or nothing, whole but not yet read as JSON: parsing waits for admission.
 #[derive(Debug)]
-pub(crate) struct JsonBody(pub(crate) Bytes);
+pub(crate) struct JsonBody<const LIMIT_BYTES: usize = { body::BODY_BYTES }>(pub(crate) Bytes);
 
-impl<S: Sync> FromRequest<S> for JsonBody {
+impl<S: Sync, const LIMIT_BYTES: usize> FromRequest<S> for JsonBody<LIMIT_BYTES> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
         json::check_content_type(&parts.headers)?;
-        Ok(Self(body::read(&parts.headers, body).await?))
+        Ok(Self(body::read(&parts.headers, body, LIMIT_BYTES).await?))
     }
 }

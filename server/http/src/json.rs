@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::names;
 
-pub(crate) use hub::json::object;
+pub(crate) use hub::json::{array, object};
 
 /// Refuses a body declared to be something else than JSON in UTF-8. No declaration is fine: none but
 /// `Authorization` may be required (contract/rest.md 0.3).
@@ -59,6 +59,15 @@ impl<'a> Members<'a> {
 
     pub(crate) fn boolean(self, name: &str) -> Result<Option<bool>, HubError> {
         self.typed(name, "a boolean", Value::as_bool)
+    }
+
+    pub(crate) fn array(self, name: &str) -> Result<Option<&'a [Value]>, HubError> {
+        self.typed(name, "an array", |value| value.as_array().map(Vec::as_slice))
+    }
+
+    /// Whether the member is there and null, where that is not the same as absent.
+    pub(crate) fn is_null(self, name: &str) -> bool {
+        self.0.get(name).is_some_and(Value::is_null)
     }
 
     pub(crate) fn object(self, name: &str) -> Result<Option<Self>, HubError> {

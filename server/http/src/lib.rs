@@ -72,11 +72,10 @@ async fn unknown_route() -> Failure {
     error::unknown_route().into()
 }
 
-/// Bulk writes and queries share a path with calls of another verb; until they exist they are unknown, not wrong.
+/// Queries have the path of a device called `query`; until they exist they are unknown, not wrong.
 async fn wrong_verb(request: Request) -> Failure {
-    let path = request.uri().path();
-    let is_unbuilt = request.method() == axum::http::Method::POST && names::path::POSTED_TO.contains(&path);
-    if is_unbuilt { error::unknown_route().into() } else { error::wrong_verb().into() }
+    let is_query = request.method() == axum::http::Method::POST && request.uri().path() == names::path::QUERY;
+    if is_query { error::unknown_route().into() } else { error::wrong_verb().into() }
 }
 
 impl FromRef<HttpState> for Arc<Hub> {

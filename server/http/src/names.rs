@@ -4,7 +4,7 @@
 /// Route templates (contract/rest.md 1.1). Text is matched without regard to case, `{..}` stands for one
 /// percent-encoded id.
 pub(crate) mod path {
-    /// Row 4.
+    /// Rows 4 and 5.
     pub(crate) const DEVICES: &str = "/devices";
     /// Rows 1 to 3.
     pub(crate) const DEVICE: &str = "/devices/{device}";
@@ -12,14 +12,20 @@ pub(crate) mod path {
     pub(crate) const MODULES: &str = "/devices/{device}/modules";
     /// Rows 8 to 10.
     pub(crate) const MODULE: &str = "/devices/{device}/modules/{module}";
+    /// Row 6.
+    pub(crate) const KEYS: &str = "/devices/keys/regenerate";
+    /// Row 11.
+    pub(crate) const DEVICE_STATISTICS: &str = "/statistics/devices";
+    /// Row 12.
+    pub(crate) const SERVICE_STATISTICS: &str = "/statistics/service";
     /// Row 13.
     pub(crate) const DEVICE_TWIN: &str = "/twins/{device}";
     /// Row 14.
     pub(crate) const MODULE_TWIN: &str = "/twins/{device}/modules/{module}";
     /// Row 45.
     pub(crate) const WEBSOCKET: &str = "/$iothub/websocket";
-    /// Rows 5 and 15: they share a path, or its shape, with rows of other verbs.
-    pub(crate) const POSTED_TO: &[&str] = &[DEVICES, "/devices/query"];
+    /// Row 15: it shares the shape of its path with rows of other verbs.
+    pub(crate) const QUERY: &str = "/devices/query";
 
     /// The placeholder of a device id in the templates.
     pub(crate) const DEVICE_ID: &str = "device";
@@ -27,8 +33,18 @@ pub(crate) mod path {
     pub(crate) const MODULE_ID: &str = "module";
 
     /// What requests are matched against before they are routed.
-    pub(crate) const TEMPLATES: &[&str] =
-        &[DEVICES, DEVICE, MODULES, MODULE, DEVICE_TWIN, MODULE_TWIN, WEBSOCKET];
+    pub(crate) const TEMPLATES: &[&str] = &[
+        DEVICES,
+        DEVICE,
+        KEYS,
+        MODULES,
+        MODULE,
+        DEVICE_STATISTICS,
+        SERVICE_STATISTICS,
+        DEVICE_TWIN,
+        MODULE_TWIN,
+        WEBSOCKET,
+    ];
 }
 
 /// The admin API: ours, PRODUCT section 5.
@@ -62,6 +78,9 @@ pub(crate) mod query {
 pub(crate) mod header {
     use axum::http::HeaderName;
 
+    /// Beside the result of a bulk call some of whose rows failed: C# reads the result only then, and looks it up
+    /// by another name than [`ERROR_CODE`] (contract/rest.md 1.3).
+    pub(crate) const BULK_ERROR_CODE: HeaderName = HeaderName::from_static("iothuberrorcode");
     pub(crate) const ERROR_CODE: HeaderName = HeaderName::from_static("iothub-errorcode");
     /// Set by browsers only.
     pub(crate) const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -86,23 +105,36 @@ pub(crate) mod value {
     pub(crate) const UTF_8: &str = "utf-8";
 }
 
-/// Members of request bodies (contract/rest.md 2.1 to 2.3, 1.7).
+/// Members of request bodies (contract/rest.md 1.3, 1.6, 1.9, 2.1 to 2.3).
 pub(crate) mod member {
     pub(crate) const AUTHENTICATION: &str = "authentication";
     pub(crate) const CAPABILITIES: &str = "capabilities";
     pub(crate) const CERTIFICATE: &str = "certificate";
     pub(crate) const DEVICE_ID: &str = "deviceId";
+    pub(crate) const DEVICE_SCOPE: &str = "deviceScope";
+    pub(crate) const DEVICES: &str = "devices";
+    /// How C# and the documentation write it in a bulk row.
+    pub(crate) const ETAG: &str = "eTag";
+    /// How Node and the explorer write it in a bulk row.
+    pub(crate) const ETAG_OF_NODE: &str = "etag";
+    pub(crate) const ID: &str = "id";
+    pub(crate) const IMPORT_MODE: &str = "importMode";
     pub(crate) const IOT_EDGE: &str = "iotEdge";
     pub(crate) const MANAGED_BY: &str = "managedBy";
     pub(crate) const MODULE_ID: &str = "moduleId";
     pub(crate) const NAME: &str = "name";
+    pub(crate) const PARENT_SCOPES: &str = "parentScopes";
+    pub(crate) const POLICY_KEY: &str = "policyKey";
     pub(crate) const PRIMARY_KEY: &str = "primaryKey";
     pub(crate) const PRIMARY_THUMBPRINT: &str = "primaryThumbprint";
+    pub(crate) const PROPERTIES: &str = "properties";
     pub(crate) const SECONDARY_KEY: &str = "secondaryKey";
     pub(crate) const SECONDARY_THUMBPRINT: &str = "secondaryThumbprint";
     pub(crate) const STATUS: &str = "status";
     pub(crate) const STATUS_REASON: &str = "statusReason";
     pub(crate) const SYMMETRIC_KEY: &str = "symmetricKey";
+    pub(crate) const TAGS: &str = "tags";
+    pub(crate) const TWIN_ETAG: &str = "twinETag";
     pub(crate) const TYPE: &str = "type";
     pub(crate) const VERIFIED: &str = "verified";
     pub(crate) const X509_THUMBPRINT: &str = "x509Thumbprint";
@@ -115,16 +147,26 @@ pub(crate) mod section {
     pub(crate) const REPORTED: &str = ",\"reported\":";
 }
 
-/// Values of enumerated members (contract/rest.md 2.1, 2.5).
+/// Values of enumerated members (contract/rest.md 1.3, 1.6, 2.1, 2.5).
 pub(crate) mod term {
+    pub(crate) const BOTH: &str = "both";
     pub(crate) const CERTIFICATE_AUTHORITY: &str = "certificateAuthority";
     pub(crate) const CONNECTED: &str = "Connected";
+    pub(crate) const CREATE: &str = "create";
+    pub(crate) const CREATE_OR_UPDATE: &str = "createOrUpdate";
+    pub(crate) const CREATE_OR_UPDATE_IF_MATCH: &str = "createOrUpdateIfMatchETag";
+    pub(crate) const DELETE: &str = "delete";
+    pub(crate) const DELETE_IF_MATCH: &str = "deleteIfMatchETag";
     pub(crate) const DISABLED: &str = "disabled";
     pub(crate) const DISCONNECTED: &str = "Disconnected";
     pub(crate) const ENABLED: &str = "enabled";
     pub(crate) const NONE: &str = "none";
     pub(crate) const SAS: &str = "sas";
     pub(crate) const SELF_SIGNED: &str = "selfSigned";
+    pub(crate) const UPDATE: &str = "update";
+    pub(crate) const UPDATE_IF_MATCH: &str = "updateIfMatchETag";
+    pub(crate) const UPDATE_TWIN: &str = "updateTwin";
+    pub(crate) const UPDATE_TWIN_IF_MATCH: &str = "updateTwinIfMatchETag";
     /// An identity's stamp that was never set (contract/rest.md 0.6).
     pub(crate) const UNSET_IN_IDENTITY: &str = "0001-01-01T00:00:00";
     /// A twin's stamp that was never set (contract/rest.md 0.6).

@@ -1,12 +1,16 @@
-//! Device and module identities: contract/rest.md 1.2, 1.4 and 2.
+//! Device and module identities: contract/rest.md 1.2 to 1.6 and 2.
 //!
-//! [`devices`] and [`modules`] hold the calls, [`body`] reads what callers send, [`render`] writes what they get.
+//! [`devices`] and [`modules`] hold the calls on one of them or a list, [`body`] reads what callers send and
+//! [`render`] writes what they get. [`bulk`] and [`keys`] are the calls on many at once, [`statistics`] counts.
 //! Whether a PUT creates or updates is decided by the presence of `If-Match` alone (contract/rest.md 0.5).
 
 mod body;
+mod bulk;
 mod devices;
+mod keys;
 mod modules;
 pub(crate) mod render;
+mod statistics;
 
 use axum::http::Method;
 
@@ -17,6 +21,8 @@ use crate::state::HttpState;
 pub(crate) fn routes() -> Routes<HttpState> {
     Routes::new()
         .with(Method::GET, path::DEVICES, devices::list)
+        .with(Method::POST, path::DEVICES, bulk::change)
+        .with(Method::POST, path::KEYS, keys::regenerate)
         .with(Method::GET, path::DEVICE, devices::get)
         .with(Method::PUT, path::DEVICE, devices::put)
         .with(Method::DELETE, path::DEVICE, devices::delete)
@@ -24,4 +30,6 @@ pub(crate) fn routes() -> Routes<HttpState> {
         .with(Method::GET, path::MODULE, modules::get)
         .with(Method::PUT, path::MODULE, modules::put)
         .with(Method::DELETE, path::MODULE, modules::delete)
+        .with(Method::GET, path::DEVICE_STATISTICS, statistics::of_devices)
+        .with(Method::GET, path::SERVICE_STATISTICS, statistics::of_service)
 }

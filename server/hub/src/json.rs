@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use bytes::Bytes;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use crate::error::{ErrorCode, HubError};
@@ -21,7 +23,7 @@ const SHOWN_CHARS: usize = 64;
 pub fn object(body: &[u8]) -> Result<Map<String, Value>, HubError> {
     match parse(body)? {
         Some(Value::Object(members)) => Ok(members),
-        None | Some(Value::Null) => Err(HubError::new(ErrorCode::ArgumentNull, "The request has no body.")),
+        None | Some(Value::Null) => Err(no_body()),
         Some(other) => Err(HubError::new(
             ErrorCode::ArgumentInvalid,
             format!("The body must be a JSON object, it is {}.", kind(&other)),
@@ -29,19 +31,62 @@ pub fn object(body: &[u8]) -> Result<Map<String, Value>, HubError> {
     }
 }
 
+/// Reads a body that must be one JSON array.
+///
+/// # Errors
+/// As of [`object`].
+pub fn array(body: &[u8]) -> Result<Vec<Value>, HubError> {
+    match parse(body)? {
+        Some(Value::Array(elements)) => Ok(elements),
+        None | Some(Value::Null) => Err(no_body()),
+        Some(other) => Err(HubError::new(
+            ErrorCode::ArgumentInvalid,
+            format!("The body must be a JSON array, it is {}.", kind(&other)),
+        )),
+    }
+}
+
+/// Reads a body that must be one JSON object and leaves the member `raw` as the text it is: only its syntax is
+/// checked, and its nesting is not limited.
+///
+/// # Errors
+/// As of [`object`].
+pub fn object_with_raw(
+    body: &Bytes,
+    raw: &'static str,
+) -> Result<(Map<String, Value>, Option<Bytes>), HubError> {
+    let text = text(body)?;
+    if !text.trim_start().starts_with('{') {
+        return object(body).map(|members| (members, None));
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = WithRaw { raw }.deserialize(&mut deserializer);
+    let (members, left) =
+        read.and_then(|read| deserializer.end().map(|()| read)).map_err(|e| malformed(&e))?;
+    Ok((members, left.map(|left| body.slice_ref(left.get().as_bytes()))))
+}
+
 /// Reads one JSON value; `None` when there is only white space.
 ///
 /// # Errors
 /// `IotHubFormatError` with the position of what is not JSON.
 pub fn parse(body: &[u8]) -> Result<Option<Value>, HubError> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| malformed(&format!("it is not UTF-8 from byte {} on", error.valid_up_to())))?;
-    // .NET writers put a byte order mark before text; RFC 8259 lets a reader skip it.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text(body)?;
     if text.trim().is_empty() {
         return Ok(None);
     }
     serde_json::from_str(text).map(|Document(value)| Some(value)).map_err(|error| malformed(&error))
+}
+
+fn text(body: &[u8]) -> Result<&str, HubError> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| malformed(&format!("it is not UTF-8 from byte {} on", error.valid_up_to())))?;
+    // .NET writers put a byte order mark before text; RFC 8259 lets a reader skip it.
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+fn no_body() -> HubError {
+    HubError::new(ErrorCode::ArgumentNull, "The request has no body.")
 }
 
 fn malformed(why: &dyn fmt::Display) -> HubError {
@@ -128,12 +173,54 @@ impl<'de> Visitor<'de> for DocumentVisitor {
         let mut members = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
             if members.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("the member '{}' occurs twice", shown(&name))));
+                return Err(occurs_twice(&name));
             }
             let Document(value) = entries.next_value()?;
             members.insert(name, value);
         }
         Ok(Document(members.into()))
+    }
+}
+
+fn occurs_twice<E: serde::de::Error>(name: &str) -> E {
+    E::custom(format_args!("the member '{}' occurs twice", shown(name)))
+}
+
+/// An object of which one member stays text.
+struct WithRaw {
+    raw: &'static str,
+}
+
+impl<'de> DeserializeSeed<'de> for WithRaw {
+    type Value = (Map<String, Value>, Option<&'de RawValue>);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for WithRaw {
+    type Value = (Map<String, Value>, Option<&'de RawValue>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let (mut members, mut left) = (Map::new(), None);
+        while let Some(name) = entries.next_key::<String>()? {
+            let is_raw = name == self.raw;
+            if is_raw && left.is_some() || members.contains_key(&name) {
+                return Err(occurs_twice(&name));
+            }
+            if is_raw {
+                left = Some(entries.next_value()?);
+            } else {
+                let Document(value) = entries.next_value()?;
+                members.insert(name, value);
+            }
+        }
+        Ok((members, left))
     }
 }
 
@@ -213,5 +300,45 @@ mod tests {
             assert_eq!(code, ErrorCode::ArgumentInvalid);
             assert!(message.contains(kind), "{message}");
         }
+    }
+
+    fn with_raw(body: &'static str) -> Result<(Value, Option<Bytes>), HubError> {
+        object_with_raw(&Bytes::from_static(body.as_bytes()), "raw")
+            .map(|(members, raw)| (Value::Object(members), raw))
+    }
+
+    #[test]
+    fn a_raw_member_stays_as_it_was_written_and_the_others_are_read() {
+        let (members, raw) =
+            with_raw("\u{feff}{\"a\":1,\"raw\": {\"x\" : 1.50, \"x\":[ ]} ,\"b\":[]}").unwrap();
+        assert_eq!(members.to_string(), r#"{"a":1,"b":[]}"#);
+        assert_eq!(raw.unwrap(), r#"{"x" : 1.50, "x":[ ]}"#);
+        assert_eq!(with_raw(r#"{"raw":null}"#).unwrap().1.unwrap(), "null");
+        assert_eq!(with_raw(r#"{"a":{"raw":1}}"#).unwrap().1, None);
+    }
+
+    #[test]
+    fn a_raw_member_may_nest_deeply_and_must_still_be_json_and_occur_once() {
+        let deep = format!("{{\"raw\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(object_with_raw(&Bytes::from(deep), "raw").is_ok());
+        for (body, place) in [
+            (r#"{"raw":[1,}"#, "line 1 column 11"),
+            (r#"{"raw":1,"raw":2}"#, "'raw' occurs twice"),
+            (r#"{"a":1,"a":2,"raw":1}"#, "'a' occurs twice"),
+            (r#"{"raw":1} x"#, "line 1 column 11"),
+        ] {
+            let error = with_raw(body).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::IotHubFormatError);
+            assert!(error.message().contains(place), "{}", error.message());
+        }
+        assert_eq!(with_raw(" ").unwrap_err().code(), ErrorCode::ArgumentNull);
+        assert_eq!(with_raw("[]").unwrap_err().code(), ErrorCode::ArgumentInvalid);
+    }
+
+    #[test]
+    fn an_array_is_read_and_nothing_else_in_its_place() {
+        assert_eq!(array(b"[1,{}]").unwrap().len(), 2);
+        assert_eq!(array(b"null").unwrap_err().code(), ErrorCode::ArgumentNull);
+        assert_eq!(array(b"{}").unwrap_err().code(), ErrorCode::ArgumentInvalid);
     }
 }

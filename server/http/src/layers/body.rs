@@ -7,25 +7,28 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use hub::error::{ErrorCode, HubError};
 
-/// Bytes of a registry or twin body; ours. A twin's sections are 72 KiB at most, names and white space extra.
+/// Bytes of a body that is about one identity; ours. A twin's sections are 72 KiB at most, names and white space
+/// extra.
 pub(crate) const BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of a bulk body; ours. A hundred rows with a twin of 72 KiB each.
+pub(crate) const BULK_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// How long a body may take to arrive; ours, wire time. Twice what the slowest SDK waits for a whole call.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Takes the whole body.
 ///
 /// # Errors
-/// `GenericRequestEntityTooLarge` past [`BODY_BYTES`], announced or arrived; `GenericBadRequest` when it breaks
+/// `GenericRequestEntityTooLarge` past `limit_bytes`, announced or arrived; `GenericBadRequest` when it breaks
 /// off or takes longer than a minute.
-pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, HubError> {
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit_bytes: usize) -> Result<Bytes, HubError> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > BODY_BYTES as u64) {
-        return Err(too_large());
+    if announced.is_some_and(|bytes| bytes > limit_bytes as u64) {
+        return Err(too_large(limit_bytes));
     }
-    match tokio::time::timeout(ARRIVAL_LIMIT, to_bytes(body, BODY_BYTES)).await {
+    match tokio::time::timeout(ARRIVAL_LIMIT, to_bytes(body, limit_bytes)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_over_limit(&error) => Err(too_large()),
+        Ok(Err(error)) if is_over_limit(&error) => Err(too_large(limit_bytes)),
         Ok(Err(error)) => {
             Err(HubError::new(ErrorCode::GenericBadRequest, "The body broke off before its end.")
                 .with_reason(format!("the body could not be read: {error}")))
@@ -41,10 +44,10 @@ fn is_over_limit(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }
 
-fn too_large() -> HubError {
+fn too_large(limit_bytes: usize) -> HubError {
     HubError::new(
         ErrorCode::GenericRequestEntityTooLarge,
-        format!("The body is larger than the {BODY_BYTES} bytes this call takes."),
+        format!("The body is larger than the {limit_bytes} bytes this call takes."),
     )
 }
 
@@ -55,7 +58,7 @@ mod tests {
     use super::*;
 
     async fn outcome(body: Body) -> Result<usize, ErrorCode> {
-        read(&HeaderMap::new(), body).await.map(|bytes| bytes.len()).map_err(|error| error.code())
+        read(&HeaderMap::new(), body, BODY_BYTES).await.map(|bytes| bytes.len()).map_err(|error| error.code())
     }
 
     #[tokio::test]
@@ -77,7 +80,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_LENGTH, "99999999999".parse().unwrap());
         let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        assert_eq!(read(&headers, never).await.unwrap_err().code(), ErrorCode::GenericRequestEntityTooLarge);
+        assert_eq!(
+            read(&headers, never, BODY_BYTES).await.unwrap_err().code(),
+            ErrorCode::GenericRequestEntityTooLarge
+        );
     }
 
     #[tokio::test(start_paused = true)]

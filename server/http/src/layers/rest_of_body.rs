@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use parking_lot::Mutex;
 
-/// Bytes of a body that are read for nothing; ours. Sixteen times what any call takes.
+/// Bytes of a body that are read for nothing; ours. Twice what any call takes.
 const FORGOTTEN_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long that may take; ours, wire time.
 const FORGETTING_LIMIT: Duration = Duration::from_secs(5);

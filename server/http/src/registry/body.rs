@@ -1,9 +1,11 @@
-//! The body of a PUT on an identity -> the core's spec: only writable fields are read, everything else a caller
+//! What a PUT or a bulk row writes of an identity -> the core's spec: only writable fields are read, everything else a caller
 //! sends back to us (etags, times, states) is ignored (contract/rest.md 2.3).
 
 use hub::error::HubError;
 use hub::identity::{AuthenticationSpec, AuthenticationType, DeviceSpec, DeviceStatus, ModuleSpec};
 use hub::ids::{DeviceId, ModuleId};
+use hub::json::kind;
+use serde_json::Value;
 
 use crate::json::{self, Members};
 use crate::names::{member, term};
@@ -12,6 +14,11 @@ pub(super) fn device(id: &DeviceId, bytes: &[u8]) -> Result<DeviceSpec, HubError
     let body = json::object(bytes)?;
     let body = Members::of(&body);
     check_id(body, member::DEVICE_ID, id.as_str())?;
+    device_spec(body)
+}
+
+/// The writable members of a device.
+pub(super) fn device_spec(body: Members<'_>) -> Result<DeviceSpec, HubError> {
     let statuses = [(term::DISABLED, DeviceStatus::Disabled), (term::ENABLED, DeviceStatus::Enabled)];
     let capabilities = body.object(member::CAPABILITIES)?;
     Ok(DeviceSpec {
@@ -19,7 +26,26 @@ pub(super) fn device(id: &DeviceId, bytes: &[u8]) -> Result<DeviceSpec, HubError
         status: body.term(member::STATUS, &statuses)?,
         status_reason: body.text(member::STATUS_REASON)?.map(Into::into),
         iot_edge: capabilities.map(|it| it.boolean(member::IOT_EDGE)).transpose()?.flatten(),
-        ..DeviceSpec::default()
+        // Null detaches as empty text and an empty list do (contract/rest.md 2.6).
+        device_scope: body
+            .text(member::DEVICE_SCOPE)?
+            .or_else(|| body.is_null(member::DEVICE_SCOPE).then_some(""))
+            .map(Into::into),
+        parent_scopes: body
+            .array(member::PARENT_SCOPES)?
+            .or_else(|| body.is_null(member::PARENT_SCOPES).then_some(&[]))
+            .map(|scopes| scopes.iter().map(parent_scope).collect())
+            .transpose()?,
+    })
+}
+
+fn parent_scope(element: &Value) -> Result<String, HubError> {
+    element.as_str().map(Into::into).ok_or_else(|| {
+        json::invalid(format!(
+            "The member '{}' must hold strings, it holds {}.",
+            member::PARENT_SCOPES,
+            kind(element)
+        ))
     })
 }
 
@@ -47,7 +73,7 @@ fn check_id(body: Members<'_>, name: &str, in_path: &str) -> Result<(), HubError
     }
 }
 
-fn authentication(body: Members<'_>) -> Result<Option<AuthenticationSpec>, HubError> {
+pub(super) fn authentication(body: Members<'_>) -> Result<Option<AuthenticationSpec>, HubError> {
     let Some(authentication) = body.object(member::AUTHENTICATION)? else { return Ok(None) };
     let types = [
         (term::CERTIFICATE_AUTHORITY, AuthenticationType::CertificateAuthority),

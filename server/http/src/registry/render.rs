@@ -48,6 +48,10 @@ struct DeviceJson<'a> {
     cloud_to_device_message_count: u32,
     authentication: AuthenticationJson<'a>,
     capabilities: Capabilities,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_scope: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parent_scopes: Vec<String>,
 }
 
 impl<'a> From<&'a Device> for DeviceJson<'a> {
@@ -66,6 +70,8 @@ impl<'a> From<&'a Device> for DeviceJson<'a> {
             cloud_to_device_message_count: WAITING_MESSAGES,
             authentication: AuthenticationJson::from(&device.authentication),
             capabilities: Capabilities { iot_edge: device.iot_edge },
+            device_scope: device.device_scope.as_ref().map(ToString::to_string),
+            parent_scopes: device.parent_scopes.iter().map(ToString::to_string).collect(),
         }
     }
 }

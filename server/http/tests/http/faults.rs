@@ -56,10 +56,16 @@ impl Call {
 
 const DEVICE_BODY: &str = r#"{"deviceId":"d"}"#;
 const MODULE_BODY: &str = r#"{"deviceId":"d","moduleId":"m"}"#;
+const BULK_BODY: &str = r#"[{"id":"n","importMode":"create"}]"#;
+const KEYS_BODY: &str = r#"{"policyKey":"both","devices":[{"id":"d"}]}"#;
 const TWIN_BODY: &str = r#"{"tags":{"floor":3}}"#;
 
 const CALLS: &[Call] = &[
     read("listDevices", "GET /devices", SERVICE),
+    write("bulkRegistry", "POST /devices", BULK_BODY, READ),
+    write("regenerateKeys", "POST /devices/keys/regenerate", KEYS_BODY, READ),
+    read("deviceStatistics", "GET /statistics/devices", SERVICE),
+    read("serviceStatistics", "GET /statistics/service", "device"),
     read("getDevice", "GET /devices/d", SERVICE).but_unknown("GET /devices/x", "DeviceNotFound"),
     write("putDevice", "PUT /devices/d", DEVICE_BODY, READ)
         .but_unknown("PUT /devices/x", "DeviceNotFound")

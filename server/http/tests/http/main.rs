@@ -5,6 +5,7 @@
 
 mod admin;
 mod authentication;
+mod bulk;
 mod faults;
 mod harness;
 mod registry;

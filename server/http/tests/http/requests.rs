@@ -11,9 +11,15 @@ use crate::harness::{Answer, Harness, VERSION, request};
 #[tokio::test]
 async fn an_unknown_route_is_404_generic_not_found() {
     let harness = Harness::new();
-    for path in
-        ["/", "/nonsense", "/$admin/x", "/devices/d/e", "/statistics/devices", "/devices/d/messages/events"]
-    {
+    for path in [
+        "/",
+        "/nonsense",
+        "/$admin/x",
+        "/devices/d/e",
+        "/devices/keys/regenerate/x",
+        "/statistics",
+        "/devices/d/messages/events",
+    ] {
         harness.owner(&format!("GET {path}"), &[], "").await.refused(404, "GenericNotFound");
     }
 }
@@ -25,6 +31,8 @@ async fn a_known_route_with_a_wrong_verb_is_405_and_needs_neither_version_nor_to
         "PATCH /devices/d",
         "DELETE /devices",
         "POST /devices/d/modules/m",
+        "GET /devices/keys/regenerate",
+        "POST /statistics/devices",
         "DELETE /twins/d",
         "PUT /$iothub/websocket",
     ] {
@@ -35,9 +43,7 @@ async fn a_known_route_with_a_wrong_verb_is_405_and_needs_neither_version_nor_to
 #[tokio::test]
 async fn calls_of_later_capabilities_are_unknown_routes_until_they_exist() {
     let harness = Harness::new();
-    for line in
-        ["POST /devices", "POST /devices/query", "POST /twins/d/methods", "DELETE /devices/d/commands"]
-    {
+    for line in ["POST /devices/query", "POST /twins/d/methods", "DELETE /devices/d/commands"] {
         harness.owner(line, &[], "[]").await.refused(404, "GenericNotFound");
     }
 }
