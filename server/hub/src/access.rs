@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::error::{ErrorCode, HubError};
-use crate::ids::IdentityId;
+use crate::ids::{DeviceId, IdentityId};
 use crate::limits;
 use crate::time::Timestamp;
 
@@ -203,6 +203,11 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Whether this is the own credential of a module of `device`.
+    pub fn is_of_module_on(&self, device: &DeviceId) -> bool {
+        matches!(&self.subject, Subject::Identity(own) if own.module.is_some() && own.device == *device)
+    }
+
     /// Whether `identity` lies within what this grant reaches.
     pub fn covers(&self, identity: &IdentityId) -> bool {
         match (&self.subject, &self.scope) {

@@ -10,5 +10,6 @@ pub(crate) use attachment::Attachment;
 pub use attachment::{SavedSession, SavedSubscription};
 pub(crate) use connect::SessionCore;
 pub use connect::{ConnectionView, DeviceSession, SessionOptions};
+pub(crate) use mailbox::Mailbox;
 pub use mailbox::{Delivery, DesiredChange, DisconnectReason, Interest};
 pub use presence::{ConnectionState, Presence};

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::ids::TrackingId;
 use crate::time::Timestamp;
@@ -115,18 +115,26 @@ struct Inner {
     code: ErrorCode,
     message: String,
     reason: Option<String>,
+    info: Option<Map<String, Value>>,
 }
 
 impl HubError {
     /// `message` is a sentence the client may read; it never holds a secret.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { code, message: printable(message.into()), reason: None }))
+        Self(Box::new(Inner { code, message: printable(message.into()), reason: None, info: None }))
     }
 
     /// Adds what only the log may say: which rule refused, with a hint what to do.
     #[must_use]
     pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
         self.0.reason = Some(printable(reason.into()));
+        self
+    }
+
+    /// Adds the details that method errors carry for machines (contract/rest.md 1.9).
+    #[must_use]
+    pub fn with_info(mut self, info: Map<String, Value>) -> Self {
+        self.0.info = Some(info);
         self
     }
 
@@ -148,13 +156,15 @@ impl HubError {
     /// The error as the JSON document devices get on twin replies and services inside method errors
     /// (contract/mqtt.md 7.4, contract/rest.md 4.1 style B).
     pub fn details_json(&self, tracking: &TrackingId, at: Timestamp) -> String {
-        json!({
-            "errorCode": self.0.code.number(),
-            "trackingId": tracking.to_string(),
-            "message": self.0.message,
-            "timestampUtc": at.to_string(),
-        })
-        .to_string()
+        let mut details = Map::new();
+        details.insert("errorCode".to_owned(), json!(self.0.code.number()));
+        details.insert("trackingId".to_owned(), json!(tracking.to_string()));
+        details.insert("message".to_owned(), json!(self.0.message));
+        if let Some(info) = &self.0.info {
+            details.insert("info".to_owned(), json!(info));
+        }
+        details.insert("timestampUtc".to_owned(), json!(at.to_string()));
+        Value::Object(details).to_string()
     }
 }
 

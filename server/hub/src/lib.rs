@@ -1,9 +1,10 @@
 //! The core of the emulated IoT hub: all state, all decisions, no protocol.
 //!
 //! Reading order: [`ids`], [`time`], [`error`], [`json`], [`api_version`], [`access`] and [`limits`] are the
-//! vocabulary; [`gate`] is the one door in; behind it [`identity`], [`twin`], [`device_session`], [`telemetry`] and
-//! [`events`] are the capabilities, which share the per-device lock of `state`. Everything is synchronous: what a
-//! head awaits is [`gate::Gate::admit`] and [`device_session::DeviceSession::next`].
+//! vocabulary; [`gate`] is the one door in; behind it [`identity`], [`twin`], [`device_session`], [`method`],
+//! [`telemetry`] and [`events`] are the capabilities, which share the per-device lock of `state`. Everything is
+//! synchronous: what a head awaits is [`gate::Gate::admit`], [`device_session::DeviceSession::next`] and the answer
+//! to [`Hub::invoke_method`].
 
 pub mod access;
 pub mod api_version;
@@ -16,6 +17,7 @@ pub mod identity;
 pub mod ids;
 pub mod json;
 pub mod limits;
+pub mod method;
 mod state;
 pub mod telemetry;
 #[cfg(test)]
@@ -27,11 +29,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::access::SharedAccessPolicy;
-use crate::device_session::DisconnectReason;
 use crate::entropy::Entropy;
 use crate::events::EventHub;
 use crate::gate::{Gate, Journal};
 use crate::ids::{HubName, TrackingId};
+use crate::method::MethodRequestId;
 use crate::state::Devices;
 use crate::time::{Clock, Deadline, Deadlines, Timestamp};
 
@@ -59,6 +61,7 @@ pub struct Hub {
     events: EventHub,
     deadlines: Deadlines,
     session_generations: AtomicU64,
+    method_requests: AtomicU64,
 }
 
 impl Hub {
@@ -76,6 +79,7 @@ impl Hub {
             events: EventHub::new(config.partitions),
             deadlines: Deadlines::default(),
             session_generations: AtomicU64::new(0),
+            method_requests: AtomicU64::new(0),
         })
     }
 
@@ -129,14 +133,19 @@ impl Hub {
         let now = self.clock.now();
         while let Some((due, deadline)) = self.deadlines.pop_due(now) {
             match &deadline {
-                Deadline::SessionExpiry { .. } => self.session_expiry_due(&deadline, due, now),
+                Deadline::MethodTimeout { identity, id } => self.method_timeout_due(identity, *id),
+                Deadline::SessionExpiry { identity } => self.session_expiry_due(identity, due, now),
             }
         }
     }
 
     /// Tells every session that the hub is stopping.
     pub fn stop(&self) {
-        self.each_session(|session| session.mailbox.close(DisconnectReason::HubStopping));
+        self.each_attachment(|attachment| attachment.stop(self));
+    }
+
+    fn next_method_request(&self) -> MethodRequestId {
+        MethodRequestId(self.method_requests.fetch_add(1, Ordering::Relaxed))
     }
 
     fn next_session_generation(&self) -> u64 {

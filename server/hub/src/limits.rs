@@ -1,6 +1,8 @@
 //! Every number the service documents or this hub bounds itself with: one constant each, unit in the name,
 //! source in the comment.
 
+use std::time::Duration;
+
 /// Characters of a device or module id. contract/rest.md 2.4.
 pub const ID_CHARS: usize = 128;
 /// Characters of `statusReason`. contract/rest.md 2.1.
@@ -59,6 +61,23 @@ pub const PARTITIONS_MAX: u8 = 32;
 pub const EVENT_RETENTION_SECS: u64 = 24 * 60 * 60;
 /// Bytes all partitions together may hold before the oldest events go; ours, so that memory stays bounded.
 pub const EVENT_RETENTION_BYTES: usize = 256 * 1024 * 1024;
+
+/// Characters of a method's name. contract/rest.md 1.9.
+pub const METHOD_NAME_CHARS: usize = 100;
+/// Bytes of a method's payload, and of its answer. contract/rest.md 1.9 and 7.
+pub const METHOD_PAYLOAD_BYTES: usize = 128 * 1024;
+/// Seconds a caller must at least give a device to answer a method. contract/rest.md 1.9.
+pub const METHOD_RESPONSE_SECS_MIN: u64 = 5;
+/// Seconds a caller may give a device to answer a method when it names none. contract/rest.md 1.9.
+pub const METHOD_RESPONSE_SECS_DEFAULT: u64 = 30;
+/// Seconds a caller may at most give a device to connect, and to answer. contract/rest.md 1.9.
+pub const METHOD_TIMEOUT_SECS_MAX: u64 = 300;
+/// How much earlier than it was told the hub gives up on a method: its caller hangs up when the time is over, and
+/// is to hear why. contract/rest.md 1.9; the length is ours.
+pub const METHOD_TIMEOUT_LEAD: Duration = Duration::from_millis(200);
+/// Methods that may wait for one identity, to be delivered or answered; ours, the service documents none. Less than
+/// [`MAILBOX_NOTIFICATIONS`], so that calls alone cannot make a session look slow.
+pub const METHODS_IN_FLIGHT: usize = 100;
 
 /// Notifications a session may leave unread before it is closed as too slow. ARCHITECTURE section 3.
 pub const MAILBOX_NOTIFICATIONS: usize = 128;

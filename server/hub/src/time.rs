@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
 
 use crate::ids::IdentityId;
+use crate::method::MethodRequestId;
 
 /// The first instant that four-digit years can show, 0001-01-01T00:00:00.
 const FIRST_TICKS: i64 = -DOTNET_TICKS_AT_EPOCH;
@@ -173,6 +174,8 @@ impl Clock for ManualClock {
 /// Something the hub does later without anybody asking.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Deadline {
+    /// A direct method was not delivered, or not answered, in its time.
+    MethodTimeout { identity: IdentityId, id: MethodRequestId },
     /// The credential an identity is connected with may have expired.
     SessionExpiry { identity: IdentityId },
 }

@@ -199,6 +199,7 @@ impl Session {
                 }
                 _ => Actions::new(),
             },
+            Delivery::MethodInvoked(_) => Actions::new(),
         }
     }
 

@@ -120,6 +120,8 @@ impl Links<'_> {
                     self.on_link_closed(link);
                 }
             }
+            // Until the methods link subscribes, no session is told of methods.
+            SessionDelivery::MethodInvoked(_) => {}
             SessionDelivery::Closed(reason) => self.on_session_closed(&identity, reason, engine),
         }
     }

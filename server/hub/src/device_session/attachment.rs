@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::Hub;
 use crate::access::Subject;
 use crate::device_session::connect::SessionCore;
-use crate::device_session::mailbox::DisconnectReason;
+use crate::device_session::mailbox::{DisconnectReason, Interest, Mailbox};
 use crate::device_session::presence::{ConnectionState, Presence};
 use crate::error::{ErrorCode, HubError};
 use crate::ids::{ConnectionId, IdentityId};
+use crate::method::{MethodRequestId, PendingCalls};
 use crate::time::{Deadline, Timestamp};
 
 /// The subscriptions of a CleanSession=0 session, kept across its connections (contract/mqtt.md 2.9). The core
@@ -39,6 +40,8 @@ pub(crate) struct Attachment {
     presence: Presence,
     /// When the outstanding `SessionExpiry` row falls due; one row an identity keeps their number bounded.
     expiry_row: Option<Timestamp>,
+    /// Direct methods that wait for this identity.
+    pub(crate) calls: PendingCalls,
 }
 
 impl Attachment {
@@ -48,6 +51,37 @@ impl Attachment {
 
     pub(crate) const fn presence(&self) -> Presence {
         self.presence
+    }
+
+    /// Where a direct method can be put, if a session listens for them, and the table it belongs in.
+    pub(crate) fn listener_and_calls(&mut self) -> (Option<&Mailbox>, &mut PendingCalls) {
+        let mailbox = self.session.as_ref().map(|session| &session.mailbox);
+        (mailbox.filter(|mailbox| mailbox.wants(Interest::Methods)), &mut self.calls)
+    }
+
+    /// A direct method that nobody waits for any more.
+    pub(crate) fn abandon_call(&mut self, hub: &Hub, id: MethodRequestId) {
+        self.calls.abandon(id, &hub.deadlines);
+        self.withdraw(id);
+    }
+
+    /// A direct method's time is over.
+    pub(crate) fn call_timed_out(&mut self, hub: &Hub, id: MethodRequestId) {
+        self.calls.timed_out(id, &hub.deadlines);
+        self.withdraw(id);
+    }
+
+    fn withdraw(&self, id: MethodRequestId) {
+        if let Some(session) = &self.session {
+            session.mailbox.withdraw(id);
+        }
+    }
+
+    /// The session listens for methods from now on: what waited for that is delivered.
+    pub(crate) fn deliver_parked(&mut self, hub: &Hub, at: Timestamp) {
+        if let (Some(listener), calls) = self.listener_and_calls() {
+            calls.deliver_parked(listener, at, &hub.deadlines);
+        }
     }
 
     /// The identity was heard of on `connection`. What a connection sends after its session ended counts no more:
@@ -83,12 +117,21 @@ impl Attachment {
         self.session = Some(session);
     }
 
-    /// Ends the live session, if any.
+    /// Ends the live session, if any, and with some reasons the wait for the next.
     pub(crate) fn end(&mut self, hub: &Hub, at: Timestamp, reason: DisconnectReason) {
         if let Some(session) = self.detach(hub, at) {
             tracing::info!(device = %session.identity.device, module = session.identity.module.as_ref().map(crate::ids::ModuleId::as_str), conn = %session.connection, "session ended: {reason}");
             session.mailbox.close(reason);
         }
+        self.calls.give_up(reason, &hub.deadlines);
+    }
+
+    /// Tells the session, if any, that the hub is stopping; its head lets go of it.
+    pub(crate) fn stop(&mut self, hub: &Hub) {
+        if let Some(session) = &self.session {
+            session.mailbox.close(DisconnectReason::HubStopping);
+        }
+        self.calls.give_up(DisconnectReason::HubStopping, &hub.deadlines);
     }
 
     /// Ends the live session if it rests on the identity's own credential and not on a policy's.
@@ -113,6 +156,7 @@ impl Attachment {
         }
         self.presence.state = ConnectionState::Disconnected;
         self.presence.state_updated = Some(at);
+        self.calls.session_ended(&hub.deadlines);
         if let Some(will) = session.take_will() {
             hub.publish_will(&session, will, at);
         }

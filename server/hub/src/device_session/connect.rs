@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::Hub;
 use crate::access::{CredentialKind, Grant};
-use crate::device_session::attachment::SavedSession;
+use crate::device_session::attachment::{Attachment, SavedSession};
 use crate::device_session::mailbox::{Delivery, Interest, Mailbox};
 use crate::error::{ErrorCode, HubError};
 use crate::gate::operations::Connect;
@@ -18,7 +18,7 @@ use crate::ids::{ConnectionId, IdentityId};
 use crate::limits;
 use crate::state::DeviceCell;
 use crate::telemetry::DeviceMessage;
-use crate::time::{Deadline, Timestamp};
+use crate::time::Timestamp;
 
 /// What a head knows of a client when it connects it.
 #[derive(Debug)]
@@ -190,17 +190,19 @@ impl Hub {
     }
 
     pub(crate) fn each_session(&self, mut each: impl FnMut(&Arc<SessionCore>)) {
+        self.each_attachment(|attachment| attachment.session().into_iter().for_each(&mut each));
+    }
+
+    pub(crate) fn each_attachment(&self, mut each: impl FnMut(&mut Attachment)) {
         for (_, cell) in self.devices.all() {
-            let state = cell.lock_even_if_gone();
-            let identities =
-                std::iter::once(&state.own).chain(state.modules.values().map(|module| &module.own));
-            identities.filter_map(|own| own.attachment.session()).for_each(&mut each);
+            let state = &mut *cell.lock_even_if_gone();
+            let modules = state.modules.values_mut().map(|module| &mut module.own);
+            std::iter::once(&mut state.own).chain(modules).for_each(|own| each(&mut own.attachment));
         }
     }
 
     /// Runs a `SessionExpiry` row.
-    pub(crate) fn session_expiry_due(&self, deadline: &Deadline, due: Timestamp, now: Timestamp) {
-        let Deadline::SessionExpiry { identity } = deadline;
+    pub(crate) fn session_expiry_due(&self, identity: &IdentityId, due: Timestamp, now: Timestamp) {
         let Ok(cell) = self.devices.get(&identity.device) else { return };
         let mut state = cell.lock_even_if_gone();
         if let Ok(own) = state.identity(identity) {
@@ -229,9 +231,16 @@ impl DeviceSession {
         }
     }
 
-    /// Asks to be told about something from now on.
+    /// Asks to be told about something from now on. Direct methods that wait for this are told of at once.
     pub fn subscribe(&self, to: Interest) {
+        // Under the lock, so that a call finds either a session that listens or a place to wait for one.
+        let mut state = self.cell.lock_even_if_gone();
         self.core.mailbox.subscribe(to, true);
+        if to == Interest::Methods
+            && let Ok(own) = state.identity(&self.core.identity)
+        {
+            own.attachment.deliver_parked(&self.hub, self.hub.clock().now());
+        }
     }
 
     /// Asks not to be told any more.

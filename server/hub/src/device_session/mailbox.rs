@@ -9,12 +9,15 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::limits;
+use crate::method::{MethodRequest, MethodRequestId};
 
 /// What a session asked to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
     /// Changes of the desired properties.
     DesiredProperties,
+    /// Direct methods.
+    Methods,
 }
 
 /// What a session is told.
@@ -22,6 +25,8 @@ pub enum Interest {
 pub enum Delivery {
     /// The desired properties changed.
     DesiredChanged(DesiredChange),
+    /// A direct method was called.
+    MethodInvoked(MethodRequest),
     /// The session is over; nothing comes after this.
     Closed(DisconnectReason),
 }
@@ -79,19 +84,24 @@ pub(crate) struct Mailbox {
 struct MailboxState {
     waiting: VecDeque<Delivery>,
     wants_desired_properties: bool,
+    wants_methods: bool,
     closed: Option<DisconnectReason>,
 }
 
 impl Mailbox {
     pub(crate) fn subscribe(&self, to: Interest, wanted: bool) {
+        let mut state = self.state.lock();
         match to {
-            Interest::DesiredProperties => self.state.lock().wants_desired_properties = wanted,
+            Interest::DesiredProperties => state.wants_desired_properties = wanted,
+            Interest::Methods => state.wants_methods = wanted,
         }
     }
 
     pub(crate) fn wants(&self, what: Interest) -> bool {
+        let state = self.state.lock();
         match what {
-            Interest::DesiredProperties => self.state.lock().wants_desired_properties,
+            Interest::DesiredProperties => state.wants_desired_properties,
+            Interest::Methods => state.wants_methods,
         }
     }
 
@@ -109,6 +119,13 @@ impl Mailbox {
         }
         drop(state);
         self.arrived.notify_one();
+    }
+
+    /// Takes back a request nobody waits for any more.
+    pub(crate) fn withdraw(&self, id: MethodRequestId) {
+        let is_it =
+            |waiting: &Delivery| matches!(waiting, Delivery::MethodInvoked(request) if request.id == id);
+        self.state.lock().waiting.retain(|waiting| !is_it(waiting));
     }
 
     /// Overrides everything that still waits, and cannot be lost. The first reason stands.

@@ -77,6 +77,13 @@ fn authorize<O: Operation>(grant: &Grant, target: &O::Target) -> Result<(), HubE
         };
         Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, message).with_reason(reason))
     };
+    let target = target.clone().into();
+    if let Target::Identity(identity) = &target
+        && O::OPEN_TO_SIBLINGS
+        && grant.is_of_module_on(&identity.device)
+    {
+        return Ok(());
+    }
     if !grant.permissions.intersects(O::NEEDS) {
         return refuse(format!(
             "{} needs the right {}, but {} has {}; use a policy that has it",
@@ -86,7 +93,7 @@ fn authorize<O: Operation>(grant: &Grant, target: &O::Target) -> Result<(), HubE
             grant.permissions
         ));
     }
-    match target.clone().into() {
+    match target {
         Target::Hub if grant.scope == crate::access::Scope::Hub => Ok(()),
         Target::Hub => {
             refuse(format!("{} concerns the whole hub, the token of {} does not", O::NAME, grant.subject))
@@ -175,9 +182,9 @@ impl<O: Operation> fmt::Debug for Admitted<O> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::operations::{CreateDevice, GetTwin, ListDevices};
+    use crate::gate::operations::{CreateDevice, GetTwin, InvokeMethod, ListDevices};
     use crate::ids::{DeviceId, IdentityId};
-    use crate::testing::{admit, hub, policy_grant};
+    use crate::testing::{admit, hub, identity_grant, policy_grant};
 
     #[test]
     fn a_policy_without_the_right_is_refused_with_401_and_journalled() {
@@ -196,6 +203,33 @@ mod tests {
         let grant = policy_grant(&hub, "registryReadWrite");
         assert!(admit::<CreateDevice>(&hub, &grant, DeviceId::parse("d").unwrap()).is_ok());
         assert!(admit::<GetTwin>(&hub, &grant, IdentityId::parse("d", None).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_module_may_call_methods_of_its_device_and_its_siblings_and_a_device_may_not() {
+        let (hub, _) = hub();
+        let identity = |device, module| IdentityId::parse(device, module).unwrap();
+        let invoke = |by: &IdentityId, on: IdentityId| {
+            admit::<InvokeMethod>(&hub, &identity_grant(by, None), on).map(drop)
+        };
+        let module = identity("d", Some("m"));
+        for on in [identity("d", None), identity("d", Some("other")), module.clone()] {
+            assert!(invoke(&module, on).is_ok());
+        }
+        assert!(invoke(&module, identity("e", None)).is_err());
+        assert!(invoke(&module, identity("e", Some("m"))).is_err());
+        assert!(invoke(&identity("d", None), identity("d", None)).is_err());
+        assert!(invoke(&identity("d", None), identity("d", Some("m"))).is_err());
+        assert!(admit::<GetTwin>(&hub, &identity_grant(&module, None), identity("d", None)).is_err());
+    }
+
+    #[test]
+    fn device_connect_does_not_invoke_methods_and_service_connect_does() {
+        let (hub, _) = hub();
+        let device = IdentityId::parse("d", None).unwrap();
+        let invoke = |policy| admit::<InvokeMethod>(&hub, &policy_grant(&hub, policy), device.clone());
+        assert_eq!(invoke("device").unwrap_err().code(), ErrorCode::IotHubUnauthorizedAccess);
+        assert!(invoke("service").is_ok());
     }
 
     #[test]

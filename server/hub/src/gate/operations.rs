@@ -43,12 +43,14 @@ pub trait Operation: Send + 'static {
     const NAME: &'static str;
     /// The rights of which a grant must give one.
     const NEEDS: Permissions;
+    /// Whether a module's own credential allows it too, on its device and on that device's modules.
+    const OPEN_TO_SIBLINGS: bool;
     /// What it acts on: nobody can be admitted for one thing and act on another.
     type Target: Clone + Into<Target> + Send + Sync;
 }
 
 macro_rules! operations {
-    ($($name:ident on $target:ty, needs $($right:ident)or+: $doc:literal;)*) => {$(
+    ($($name:ident on $target:ty, needs $($right:ident)or+ $(, open to $whom:ident)?: $doc:literal;)*) => {$(
         #[doc = $doc]
         #[derive(Clone, Copy, Debug)]
         pub enum $name {}
@@ -56,9 +58,12 @@ macro_rules! operations {
         impl Operation for $name {
             const NAME: &'static str = stringify!($name);
             const NEEDS: Permissions = Permissions::NONE$(.union(Permissions::$right))+;
+            const OPEN_TO_SIBLINGS: bool = operations!(@is_open $($whom)?);
             type Target = $target;
         }
     )*};
+    (@is_open siblings) => { true };
+    (@is_open) => { false };
 }
 
 operations! {
@@ -79,7 +84,7 @@ operations! {
     GetTwin        on IdentityId,           needs SERVICE_CONNECT: "GET /twins/...";
     PatchTwin      on IdentityId,           needs SERVICE_CONNECT: "PATCH /twins/...";
     ReplaceTwin    on IdentityId,           needs SERVICE_CONNECT: "PUT /twins/...";
-    InvokeMethod   on IdentityId,           needs SERVICE_CONNECT: "POST /twins/.../methods.";
+    InvokeMethod   on IdentityId,           needs SERVICE_CONNECT, open to siblings: "POST /twins/.../methods.";
     AnswerMethod   on IdentityId,           needs DEVICE_CONNECT:  "A device or module answers a direct method.";
     Connect        on IdentityId,           needs DEVICE_CONNECT:  "A device or module comes online.";
     ReadOwnTwin    on IdentityId,           needs DEVICE_CONNECT:  "A device or module reads its twin.";
