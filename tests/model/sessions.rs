@@ -162,6 +162,7 @@ fn told(delivery: &Delivery) -> Told {
             let patch: Value = serde_json::from_slice(&change.patch).expect("the core writes JSON");
             Told::Desired { version: change.version, patch }
         }
+        Delivery::MethodInvoked(request) => panic!("asked for {request:?} without listening for methods"),
         Delivery::Closed(reason) => panic!("closed as {reason:?}, which the model does not know"),
     }
 }
