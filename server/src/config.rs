@@ -2,6 +2,7 @@
 //! with its origin (PRODUCT sections 1 to 4). What is here has been checked; nothing has been opened or bound yet.
 
 mod options;
+mod scale;
 mod setting;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,10 +12,14 @@ use std::time::Duration;
 use hub::access::{
     Permissions, PolicyName, SharedAccessPolicy, SymmetricKey, SymmetricKeys, development_policies,
 };
+use hub::gate::Tier;
 use hub::ids::HubName;
 use hub::limits;
 
-pub use options::{Bind, CertificateAuthorityOptions, LogFormat, Options, Permission, PolicyOptions};
+pub use options::{
+    Bind, CertificateAuthorityOptions, LogFormat, Options, Permission, PolicyOptions, TierOption,
+};
+pub use scale::ScaleConfig;
 use setting::Picker;
 pub use setting::{Origin, Setting};
 
@@ -41,6 +46,8 @@ pub struct Config {
     pub host_names: Setting<Vec<String>>,
     /// The hub's name.
     pub hub_name: Setting<HubName>,
+    /// Tier, units, and what is enforced of them.
+    pub scale: ScaleConfig,
     /// Partitions of the built-in event hub.
     pub partitions: Setting<u8>,
     /// Folder of certificates and `endpoints.json`.
@@ -104,6 +111,7 @@ impl Config {
         let file = path.as_deref().map(read).transpose()?.unwrap_or_default();
         let from = Picker { file: path.as_deref(), is_from_environment };
 
+        let scale = ScaleConfig::resolve(&from, &given, &file)?;
         let bind = from.pick("bind", given.bind, file.bind, Bind::Loopback);
         let private = Setting { value: bind.private(), origin: Origin::Derived("bind") };
         let admin_bind = from.pick_or("admin-bind", given.admin_bind, file.admin_bind, || private.clone());
@@ -126,7 +134,12 @@ impl Config {
         })?;
 
         let partitions =
-            from.pick("partitions", given.partitions, file.partitions, limits::PARTITIONS_DEFAULT);
+            from.pick_or("partitions", given.partitions, file.partitions, || match *scale.tier {
+                Tier::Free => Setting { value: limits::PARTITIONS_FREE, origin: Origin::Derived("tier") },
+                Tier::Basic | Tier::Standard => {
+                    Setting { value: limits::PARTITIONS_DEFAULT, origin: Origin::Default }
+                }
+            });
         let partitions = checked("partitions", partitions, |count| match count {
             1..=limits::PARTITIONS_MAX => Ok(count),
             _ => Err(format!("1 to {} are allowed", limits::PARTITIONS_MAX)),
@@ -190,6 +203,7 @@ impl Config {
             amqp_bind,
             host_names,
             hub_name,
+            scale,
             partitions,
             state_dir,
             max_connections,
@@ -259,6 +273,7 @@ impl Config {
                 &self.log_format.origin,
             ),
         ];
+        rows.extend(self.scale.rows().into_iter().map(|(name, value, origin)| row(&name, value, origin)));
         rows.extend(self.policies.iter().map(|policy| {
             let name = format!("policy {}", policy.name);
             (name, policy.permissions.to_string(), self.policies.origin.to_string())

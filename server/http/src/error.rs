@@ -3,6 +3,8 @@
 //! A call that fails returns [`Failure`]; it travels to the outermost layer as a response extension, because
 //! only there the tracking id of the request is known. [`render`] is the single place that writes the body.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,8 +14,9 @@ use serde::Serialize;
 
 use crate::names;
 
-/// When to try again after 429 and 503, in seconds (contract/rest.md 0.4 names the header, not the figure).
-const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
+/// When to try again after 429 and 503 if the core does not know (contract/rest.md 0.4 names the header, not the
+/// figure).
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A call's error on its way out.
 #[derive(Clone, Debug)]
@@ -78,7 +81,10 @@ pub(crate) fn render(failure: &Failure, tracking: &TrackingId) -> Response {
         headers.insert(header::WWW_AUTHENTICATE, names::value::CHALLENGE);
     }
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-        headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECS);
+        let wait = error.retry_after().unwrap_or(RETRY_AFTER);
+        // Whole seconds, rounded up: who comes back too early is refused again.
+        let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
     }
     response
 }
@@ -151,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn the_whole_matrix_of_errors_is_the_golden_one() {
         let clock = Arc::new(ManualClock::at(NOW));
-        let config = HubConfig { name: HubName::parse("h").unwrap(), policies: Vec::new(), partitions: 1 };
+        let config = HubConfig::new(HubName::parse("h").unwrap(), Vec::new(), 1);
         let tracking = Hub::new(config, clock, Entropy::seeded(1)).tracking_id();
         let mut matrix = String::new();
         for code in ErrorCode::ALL {
@@ -182,7 +188,7 @@ mod tests {
         let error =
             HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized").with_reason("secret detail");
         let clock = Arc::new(ManualClock::at(NOW));
-        let config = HubConfig { name: HubName::parse("h").unwrap(), policies: Vec::new(), partitions: 1 };
+        let config = HubConfig::new(HubName::parse("h").unwrap(), Vec::new(), 1);
         let hub = Hub::new(config, clock, Entropy::seeded(1));
         let body = render(&error.into(), &hub.tracking_id()).into_body();
         let body = to_bytes(body, usize::MAX).await.unwrap();

@@ -2,6 +2,7 @@
 //! (contract/rest.md 4.4). Heads turn codes into statuses, conditions or closed sockets.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -116,12 +117,14 @@ struct Inner {
     message: String,
     reason: Option<String>,
     info: Option<Map<String, Value>>,
+    retry_after: Option<Duration>,
 }
 
 impl HubError {
     /// `message` is a sentence the client may read; it never holds a secret.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { code, message: printable(message.into()), reason: None, info: None }))
+        let message = printable(message.into());
+        Self(Box::new(Inner { code, message, reason: None, info: None, retry_after: None }))
     }
 
     /// Adds what only the log may say: which rule refused, with a hint what to do.
@@ -138,6 +141,13 @@ impl HubError {
         self
     }
 
+    /// Adds when it is worth trying again.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
     /// What kind of failure this is.
     pub fn code(&self) -> ErrorCode {
         self.0.code
@@ -151,6 +161,11 @@ impl HubError {
     /// The sentence for the log.
     pub fn reason(&self) -> &str {
         self.0.reason.as_deref().unwrap_or(&self.0.message)
+    }
+
+    /// When it is worth trying again, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// The error as the JSON document devices get on twin replies and services inside method errors

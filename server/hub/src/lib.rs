@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::access::SharedAccessPolicy;
 use crate::entropy::Entropy;
 use crate::events::EventHub;
-use crate::gate::{Gate, Journal};
+use crate::gate::{Gate, Journal, Rates, Tier};
 use crate::ids::{HubName, TrackingId};
 use crate::method::MethodRequestId;
 use crate::state::Devices;
@@ -46,6 +46,19 @@ pub struct HubConfig {
     pub policies: Vec<SharedAccessPolicy>,
     /// Partitions of its event hub, 1 to [`limits::PARTITIONS_MAX`].
     pub partitions: u8,
+    /// What it can do, and how much of it.
+    pub tier: Tier,
+    /// The rates it keeps its callers to; `None` lets everybody go as fast as they can.
+    pub throttles: Option<Rates>,
+    /// The messages of a day; `None` counts none.
+    pub messages_per_day: Option<u64>,
+}
+
+impl HubConfig {
+    /// A hub of the standard tier, without throttles and quota.
+    pub fn new(name: HubName, policies: Vec<SharedAccessPolicy>, partitions: u8) -> Self {
+        Self { name, policies, partitions, tier: Tier::Standard, throttles: None, messages_per_day: None }
+    }
 }
 
 /// One IoT hub.
@@ -59,7 +72,7 @@ pub struct Hub {
     gate: Gate,
     devices: Devices,
     events: EventHub,
-    deadlines: Deadlines,
+    deadlines: Arc<Deadlines>,
     session_generations: AtomicU64,
     method_requests: AtomicU64,
 }
@@ -68,16 +81,17 @@ impl Hub {
     /// An empty hub.
     pub fn new(config: HubConfig, clock: Arc<dyn Clock>, entropy: Entropy) -> Arc<Self> {
         let journal = Arc::new(Journal::default());
+        let deadlines = Arc::new(Deadlines::default());
         Arc::new(Self {
+            gate: Gate::new(&config, Arc::clone(&clock), Arc::clone(&journal), &deadlines),
             name: config.name,
             policies: config.policies,
-            gate: Gate::new(Arc::clone(&clock), Arc::clone(&journal)),
             clock,
             entropy,
             journal,
-            devices: Devices::default(),
+            devices: Devices::new(config.tier.identities()),
             events: EventHub::new(config.partitions),
-            deadlines: Deadlines::default(),
+            deadlines,
             session_generations: AtomicU64::new(0),
             method_requests: AtomicU64::new(0),
         })
@@ -135,12 +149,14 @@ impl Hub {
             match &deadline {
                 Deadline::MethodTimeout { identity, id } => self.method_timeout_due(identity, *id),
                 Deadline::SessionExpiry { identity } => self.session_expiry_due(identity, due, now),
+                Deadline::ThrottleTurn { ticket } => self.gate.turn_due(*ticket),
             }
         }
     }
 
-    /// Tells every session that the hub is stopping.
+    /// Tells every session that the hub is stopping, and everybody who waits at a throttle.
     pub fn stop(&self) {
+        self.gate.close();
         self.each_attachment(|attachment| attachment.stop(self));
     }
 

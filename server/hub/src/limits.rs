@@ -9,6 +9,8 @@ pub const ID_CHARS: usize = 128;
 pub const STATUS_REASON_CHARS: usize = 128;
 /// Devices and modules of one hub. contract/rest.md 7.
 pub const IDENTITIES: usize = 1_000_000;
+/// The same in the free tier. contract/rest.md 7.
+pub const IDENTITIES_FREE: usize = 500;
 /// Modules of one device. contract/rest.md 1.4.
 pub const MODULES_PER_DEVICE: usize = 50;
 /// Characters of a module's `managedBy`; ours.
@@ -53,8 +55,22 @@ pub const TELEMETRY_BYTES: usize = 256 * 1024;
 /// Messages of one device-to-cloud batch. PERFORMANCE section 9.
 pub const TELEMETRY_BATCH_MESSAGES: usize = 500;
 
+/// What an operation may exceed its rate by, at the rate: the service lets bursts pass for a minute or two before it
+/// delays anybody.
+pub const THROTTLE_BURST: Duration = Duration::from_secs(60);
+/// The longest delay before a throttled operation is refused instead; ours, shorter than the patience of any SDK.
+pub const THROTTLE_WAIT: Duration = Duration::from_secs(5);
+/// Operations that may be delayed at once; ours.
+pub const THROTTLE_WAITERS: usize = 10_000;
+/// Bytes that count as one message of the daily quota, and as one payload of the method throttle. contract/rest.md 7.
+pub const METERED_BYTES: usize = 4096;
+/// Bytes that count as one message of the daily quota in the free tier. contract/rest.md 7.
+pub const METERED_BYTES_FREE: usize = 512;
+
 /// Partitions of the built-in event hub unless configured. contract/rest.md 7.
 pub const PARTITIONS_DEFAULT: u8 = 4;
+/// Partitions of the built-in event hub in the free tier unless configured. contract/eventhubs.md 7.
+pub const PARTITIONS_FREE: u8 = 2;
 /// Partitions of the built-in event hub at most. contract/rest.md 7.
 pub const PARTITIONS_MAX: u8 = 32;
 /// Seconds an event is kept: one day, the service's default retention. contract/rest.md 7.

@@ -112,6 +112,12 @@ impl DeviceState {
 }
 
 impl Devices {
+    /// No device, and room for so many of them and their modules. Many shards, so that a pass over a million devices
+    /// keeps each of them for less than a millisecond.
+    pub(crate) fn new(identities_max: usize) -> Self {
+        Self { cells: DashMap::with_shard_amount(SHARDS), census: Census::new(identities_max) }
+    }
+
     /// Adds a device made by `make` unless there is one of that id.
     pub(crate) fn insert(
         &self,
@@ -166,13 +172,6 @@ impl Devices {
     /// The running counts.
     pub(crate) const fn census(&self) -> &Census {
         &self.census
-    }
-}
-
-/// Many shards, so that a pass over a million devices keeps each of them for less than a millisecond.
-impl Default for Devices {
-    fn default() -> Self {
-        Self { cells: DashMap::with_shard_amount(SHARDS), census: Census::default() }
     }
 }
 

@@ -16,9 +16,14 @@ use crate::time::{ManualClock, Timestamp};
 use crate::{Hub, HubConfig};
 
 pub(crate) fn hub() -> (Arc<Hub>, Arc<ManualClock>) {
+    hub_with(|_| {})
+}
+
+/// A hub whose configuration `set` changes.
+pub(crate) fn hub_with(set: impl FnOnce(&mut HubConfig)) -> (Arc<Hub>, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(Timestamp::from_unix_secs(1_767_225_600)));
-    let config =
-        HubConfig { name: HubName::parse("test").unwrap(), policies: development_policies(), partitions: 4 };
+    let mut config = HubConfig::new(HubName::parse("test").unwrap(), development_policies(), 4);
+    set(&mut config);
     (Hub::new(config, Arc::clone(&clock) as _, Entropy::seeded(7)), clock)
 }
 

@@ -178,6 +178,8 @@ pub(crate) enum Deadline {
     MethodTimeout { identity: IdentityId, id: MethodRequestId },
     /// The credential an identity is connected with may have expired.
     SessionExpiry { identity: IdentityId },
+    /// Somebody's turn at a throttle has come.
+    ThrottleTurn { ticket: u64 },
 }
 
 /// Everything due later, in order; the assembly's ticker sleeps until its earliest row.

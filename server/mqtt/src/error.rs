@@ -34,10 +34,7 @@ pub(crate) fn twin_outcome(code: ErrorCode) -> TwinOutcome {
         | Code::InvalidPolicyKey
         | Code::InvalidProtocolVersion
         | Code::IotHubFormatError => TwinOutcome::Status(400),
-        Code::DeviceMaximumInflightMethodExceeded
-        | Code::GenericForbidden
-        | Code::IotHubQuotaExceeded
-        | Code::OperationNotAvailableInCurrentTier => TwinOutcome::Status(403),
+        Code::DeviceMaximumInflightMethodExceeded | Code::GenericForbidden => TwinOutcome::Status(403),
         Code::CertificateNotFound
         | Code::DeviceConnectionClosedRemotely
         | Code::DeviceNotOnline
@@ -55,10 +52,14 @@ pub(crate) fn twin_outcome(code: ErrorCode) -> TwinOutcome {
         Code::GenericBadGateway => TwinOutcome::Status(502),
         Code::ServiceUnavailable => TwinOutcome::Status(503),
         Code::GatewayTimeout => TwinOutcome::Status(504),
-        // The identity is gone or its credential no longer good. A new CONNECT will be told so with 5.
+        // The identity is gone or its credential no longer good, which a new CONNECT will be told with 5; the day's
+        // messages are used up, `contract/mqtt.md 2.11`; or the tier has no twins: devices of a basic hub were seen
+        // to lose their connection over a twin request.
         Code::DeviceNotFound
+        | Code::IotHubQuotaExceeded
         | Code::IotHubUnauthorizedAccess
         | Code::ModuleNotFound
+        | Code::OperationNotAvailableInCurrentTier
         | Code::SystemModuleModifyUnauthorizedAccess => TwinOutcome::Close,
     }
 }
@@ -164,6 +165,8 @@ mod tests {
             [
                 &ErrorCode::IotHubUnauthorizedAccess,
                 &ErrorCode::SystemModuleModifyUnauthorizedAccess,
+                &ErrorCode::IotHubQuotaExceeded,
+                &ErrorCode::OperationNotAvailableInCurrentTier,
                 &ErrorCode::DeviceNotFound,
                 &ErrorCode::ModuleNotFound,
             ]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use hub::gate::{Rate, RateError, Throttle, Tier};
 use serde::{Deserialize, Serialize};
 
 /// Every option, unset unless somebody set it. Flags and variables fill one of these, the file another.
@@ -61,6 +62,42 @@ pub struct Options {
     #[arg(long, global = true, env = "IOTHUB_EMULATOR_PARTITIONS", value_name = "COUNT")]
     pub partitions: Option<u8>,
 
+    /// What the hub can do: standard, free (the same in small numbers) or basic (no twins, methods, modules)
+    /// [default: standard]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_TIER", value_name = "TIER")]
+    pub tier: Option<TierOption>,
+    /// Size of its units: 1 for S1 or B1, 2 for S2 or B2, 3 for S3 or B3 [default: 1]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_UNIT_SIZE", value_name = "SIZE")]
+    pub unit_size: Option<u8>,
+    /// Number of units, which rates and quota grow with [default: 1]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_UNITS", value_name = "COUNT")]
+    pub units: Option<u32>,
+    /// Keep callers to the rates of tier and units, or those under [throttles] in the file [default: false]
+    #[arg(
+        long,
+        global = true,
+        env = "IOTHUB_EMULATOR_THROTTLING",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub throttling: Option<bool>,
+    /// Refuse messages once those of the day are used up [default: false]
+    #[arg(
+        long,
+        global = true,
+        env = "IOTHUB_EMULATOR_DAILY_QUOTA",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub daily_quota: Option<bool>,
+    /// Messages of a day, for --daily-quota [default: what tier and units give]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_MESSAGES_PER_DAY", value_name = "COUNT")]
+    pub messages_per_day: Option<u64>,
+
     /// Folder of the root certificate, the server certificate and endpoints.json
     /// [default: the platform's folder for state]
     #[arg(long, global = true, env = "IOTHUB_EMULATOR_STATE_DIR", value_name = "DIR")]
@@ -80,6 +117,9 @@ pub struct Options {
     #[arg(long, global = true, env = "IOTHUB_EMULATOR_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
+    /// Rates in place of those of tier and units, for --throttling; file only.
+    #[arg(skip)]
+    pub throttles: ThrottleOptions,
     /// Policies to add, or to replace by name; file only.
     #[arg(skip)]
     pub policy: Vec<PolicyOptions>,
@@ -148,6 +188,28 @@ impl TryFrom<String> for Bind {
 
 const LOOPBACK: &str = "loopback";
 
+/// A tier, as it is written.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TierOption {
+    /// Devices and telemetry.
+    Basic,
+    /// Everything, in small numbers.
+    Free,
+    /// Everything.
+    Standard,
+}
+
+impl From<TierOption> for Tier {
+    fn from(option: TierOption) -> Self {
+        match option {
+            TierOption::Basic => Self::Basic,
+            TierOption::Free => Self::Free,
+            TierOption::Standard => Self::Standard,
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -156,6 +218,46 @@ pub enum LogFormat {
     Human,
     /// One JSON object per line.
     Json,
+}
+
+/// `[throttles]`: rates such as `100/min` or `50/s`, those of direct methods in payloads of 4 KB.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ThrottleOptions {
+    connections: Option<RateOption>,
+    device_to_cloud_sends: Option<RateOption>,
+    direct_methods: Option<RateOption>,
+    identity_registry: Option<RateOption>,
+    twin_reads: Option<RateOption>,
+    twin_updates: Option<RateOption>,
+}
+
+impl ThrottleOptions {
+    /// The rate given for a throttle.
+    pub(super) fn of(&self, throttle: Throttle) -> Option<Rate> {
+        let rate = match throttle {
+            Throttle::Connections => self.connections,
+            Throttle::DeviceToCloudSends => self.device_to_cloud_sends,
+            Throttle::DirectMethods => self.direct_methods,
+            Throttle::IdentityRegistry => self.identity_registry,
+            Throttle::TwinReads => self.twin_reads,
+            Throttle::TwinUpdates => self.twin_updates,
+        };
+        rate.map(|RateOption(rate)| rate)
+    }
+}
+
+/// A rate, as it is written.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct RateOption(Rate);
+
+impl TryFrom<String> for RateOption {
+    type Error = RateError;
+
+    fn try_from(text: String) -> Result<Self, RateError> {
+        text.parse().map(Self)
+    }
 }
 
 /// `[[policy]]`: a shared access policy.

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use hub::gate::Throttle;
+
 use super::*;
 
 fn file(text: &str) -> tempfile::NamedTempFile {
@@ -166,4 +168,46 @@ fn what_config_prints_can_be_read_back() {
     let values =
         |config: &Config| config.rows().into_iter().map(|(name, value, _)| (name, value)).collect::<Vec<_>>();
     assert_eq!(values(&again), values(&config));
+}
+
+#[test]
+fn nothing_but_the_tier_binds_unless_switched_on() {
+    let config = resolve(given(None)).unwrap();
+    assert_eq!(*config.scale.tier, Tier::Standard);
+    assert_eq!(config.scale.enforced_rates(), None);
+    assert_eq!(config.scale.enforced_messages_per_day(), None);
+}
+
+#[test]
+fn rates_and_quota_follow_from_tier_and_units_unless_the_file_has_others() {
+    let file = file(
+        "tier = 'basic'\nunit-size = 2\nunits = 3\nthrottling = true\ndaily-quota = true\n\
+         [throttles]\nidentity-registry = '7/min'\n",
+    );
+    let scale = resolve(given(Some(&file))).unwrap().scale;
+    assert_eq!((*scale.tier, scale.enforced_messages_per_day()), (Tier::Basic, Some(18_000_000)));
+    let rates = scale.enforced_rates().unwrap();
+    assert_eq!(rates.of(Throttle::IdentityRegistry).to_string(), "7/min");
+    assert_eq!(rates.of(Throttle::Connections).to_string(), "360/s");
+    let options = Options { messages_per_day: Some(9), ..given(Some(&file)) };
+    assert_eq!(resolve(options).unwrap().scale.enforced_messages_per_day(), Some(9));
+}
+
+#[test]
+fn a_free_hub_has_two_partitions_unless_told_otherwise() {
+    let free = || Options { tier: Some(TierOption::Free), ..given(None) };
+    assert_eq!(*resolve(free()).unwrap().partitions, 2);
+    assert_eq!(*resolve(Options { partitions: Some(4), ..free() }).unwrap().partitions, 4);
+}
+
+#[test]
+fn a_scale_nobody_can_buy_is_refused() {
+    refused("tier = 'premium'\n", &["premium", "basic"]);
+    refused("tier = 'free'\nunits = 2\n", &["units", "1 to 1"]);
+    refused("unit-size = 4\n", &["unit-size", "1, 2 or 3"]);
+    refused("unit-size = 3\nunits = 11\n", &["units", "1 to 10"]);
+    refused("units = 0\n", &["units", "1 to 200"]);
+    refused("throttling = 'yes'\n", &["yes", "boolean"]);
+    refused("[throttles]\ntwin-reads = '1/h'\n", &["1/h", "50/s"]);
+    refused("[throttles]\nqueries = '1/s'\n", &["queries", "twin-reads"]);
 }

@@ -33,11 +33,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(clock: Arc<dyn Clock>, options: AmqpOptions) -> Self {
-        let config = HubConfig {
-            name: HubName::parse("test").unwrap(),
-            policies: development_policies(),
-            partitions: 4,
-        };
+        let config = HubConfig::new(HubName::parse("test").unwrap(), development_policies(), 4);
         let hub = Hub::new(config, Arc::clone(&clock), Entropy::seeded(7));
         let authorities = Arc::new(CertificateAuthorities::new(clock, Entropy::seeded(8)));
         let authenticator =

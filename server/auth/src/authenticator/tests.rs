@@ -31,11 +31,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::parse("2030-01-01T00:00:00Z").unwrap()));
-        let config = HubConfig {
-            name: HubName::parse("test").unwrap(),
-            policies: development_policies(),
-            partitions: 4,
-        };
+        let config = HubConfig::new(HubName::parse("test").unwrap(), development_policies(), 4);
         let hub = Hub::new(config, Arc::clone(&clock) as _, Entropy::seeded(1));
         let authorities = Arc::new(CertificateAuthorities::new(Arc::clone(&clock) as _, Entropy::seeded(2)));
         let names = vec!["myhub.example".to_owned()];

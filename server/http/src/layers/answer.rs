@@ -41,12 +41,19 @@ pub(crate) async fn complete(State(hub): State<Arc<Hub>>, request: Request, next
     response
 }
 
-/// Refusals of credentials and rights are logged where they are decided, everything else here.
+/// What the authenticator and the gate refuse is logged where it is decided, everything else here.
 fn log(error: &HubError) {
     let code = error.code();
+    let is_logged = matches!(
+        code,
+        ErrorCode::IotHubQuotaExceeded
+            | ErrorCode::IotHubUnauthorizedAccess
+            | ErrorCode::OperationNotAvailableInCurrentTier
+            | ErrorCode::ThrottlingException
+    );
     if code.number() >= FIRST_OF_OUR_OWN_FAULTS {
         tracing::error!(code = code.number(), "failed: {}", error.reason());
-    } else if code != ErrorCode::IotHubUnauthorizedAccess {
+    } else if !is_logged {
         tracing::warn!(code = code.number(), "refused: {}", error.reason());
     }
 }

@@ -40,11 +40,7 @@ impl Harness {
 
     pub(crate) fn with_heads(heads: HashMap<&'static str, Arc<dyn StreamHead>>) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_secs(NOW_SECS)));
-        let config = HubConfig {
-            name: HubName::parse("iothub").unwrap(),
-            policies: development_policies(),
-            partitions: 4,
-        };
+        let config = HubConfig::new(HubName::parse("iothub").unwrap(), development_policies(), 4);
         let shared_clock: Arc<dyn Clock> = clock.clone();
         let hub = Hub::new(config, Arc::clone(&shared_clock), Entropy::seeded(7));
         let authorities = Arc::new(CertificateAuthorities::new(shared_clock, Entropy::seeded(8)));

@@ -1,14 +1,19 @@
-//! Admission: may this grant do this, here, now. The token it yields is the only way into a core operation.
+//! Admission: may this grant do this, in this tier, now. The token it yields is the only way into a core operation.
 
 use std::fmt;
 use std::sync::Arc;
 
+use crate::HubConfig;
 use crate::access::{Grant, Subject};
 use crate::error::{ErrorCode, HubError};
 use crate::gate::journal::{Journal, JournalEntry, Outcome};
 use crate::gate::operations::{Operation, Target};
+use crate::gate::quota::{self, DailyQuota};
+use crate::gate::throttle::{Throttle, Throttles};
+use crate::gate::tier::Tier;
 use crate::ids::ConnectionId;
-use crate::time::{Clock, Timestamp};
+use crate::limits;
+use crate::time::{Clock, Deadlines, Timestamp};
 
 /// How a request came in: a head's own word for its protocol, such as `mqtt-ws`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,24 +28,37 @@ pub struct Details {
     pub connection: Option<ConnectionId>,
 }
 
-/// Checks grants against the table of operations.
+/// Checks requests against the table of operations.
 #[derive(Debug)]
 pub struct Gate {
     clock: Arc<dyn Clock>,
     journal: Arc<Journal>,
+    tier: Tier,
+    /// None unless switched on, as the quota.
+    throttles: Option<Throttles>,
+    quota: Option<DailyQuota>,
 }
 
 impl Gate {
-    pub(crate) const fn new(clock: Arc<dyn Clock>, journal: Arc<Journal>) -> Self {
-        Self { clock, journal }
+    pub(crate) fn new(
+        config: &HubConfig,
+        clock: Arc<dyn Clock>,
+        journal: Arc<Journal>,
+        deadlines: &Arc<Deadlines>,
+    ) -> Self {
+        let throttles = config.throttles.clone().map(|rates| Throttles::new(rates, Arc::clone(deadlines)));
+        let quota = config.messages_per_day.map(|messages| DailyQuota::new(messages, config.tier));
+        Self { clock, journal, tier: config.tier, throttles, quota }
     }
 
-    /// Admits an operation. May wait once throttles exist; authorization itself does not.
+    /// Admits an operation. Waits only for a throttle, at most [`limits::THROTTLE_WAIT`] of hub time. Cancel-safe: an
+    /// operation that is given up while it waits takes nothing from the rate.
     ///
     /// # Errors
-    /// `IotHubUnauthorizedAccess` when the grant lacks the right or does not reach the target (contract/rest.md 4.3); the
-    /// refusal is logged and journalled here. Expiry is the authenticator's and, for a live session, its deadline's.
-    #[expect(clippy::unused_async, reason = "throttles wait here; heads are written for it")]
+    /// All logged and journalled here. `IotHubUnauthorizedAccess` when the grant lacks the right or does not reach the
+    /// target (contract/rest.md 4.3); expiry is the authenticator's and, for a live session, its deadline's.
+    /// `OperationNotAvailableInCurrentTier`, `IotHubQuotaExceeded`, `ThrottlingException` (contract/rest.md 7).
+    /// `ServiceUnavailable` when the hub stops while the operation waits.
     pub async fn admit<O: Operation>(
         &self,
         grant: &Arc<Grant>,
@@ -56,15 +74,106 @@ impl Gate {
             journal: Arc::clone(&self.journal),
             outcome: None,
         };
-        match authorize::<O>(grant, &admitted.target) {
-            Ok(()) => Ok(admitted),
+        let checked = authorize::<O>(grant, &admitted.target)
+            .and_then(|()| self.in_tier::<O>(&admitted.target))
+            .and_then(|()| self.within_quota::<O>(at));
+        let turn = match (checked, &self.throttles, O::THROTTLE) {
+            (Ok(()), Some(throttles), Some(throttle)) => throttles.turn(throttle, &*self.clock).await,
+            (Ok(()), _, _) => Ok(at),
+            (Err(error), _, _) => Err(error),
+        };
+        match turn {
+            Ok(at) => {
+                admitted.at = at;
+                Ok(admitted)
+            }
             Err(error) => {
                 admitted.outcome = Some(Outcome::Refused(error.code()));
-                tracing::warn!(op = O::NAME, code = error.code().number(), "refused: {}", error.reason());
+                log_refusal::<O>(&error);
                 Err(error)
             }
         }
     }
+
+    /// Whether the hub's tier has an operation at all: what a head asks that offers something long before it is used.
+    ///
+    /// # Errors
+    /// `OperationNotAvailableInCurrentTier`, logged here.
+    pub fn offers<O: Operation>(&self, target: &O::Target) -> Result<(), HubError> {
+        self.in_tier::<O>(target).inspect_err(log_refusal::<O>)
+    }
+
+    /// Counts a payload of an operation that succeeded: against the day's messages, and what of it goes beyond the
+    /// first 4 KB against a throttle that counts bytes. Requests and answers count alike.
+    pub(crate) fn meter<O: Operation>(&self, by: &Admitted<O>, bytes: usize) {
+        if !O::IS_METERED {
+            return;
+        }
+        if let Some(quota) = &self.quota {
+            quota.count(bytes, by.at);
+        }
+        if let (Some(throttles), Some(throttle @ Throttle::DirectMethods)) = (&self.throttles, O::THROTTLE) {
+            throttles.charge(throttle, quota::chunks(bytes, limits::METERED_BYTES) - 1, by.at);
+        }
+    }
+
+    /// What the tier is.
+    pub const fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Runs a `ThrottleTurn` row.
+    pub(crate) fn turn_due(&self, ticket: u64) {
+        if let Some(throttles) = &self.throttles {
+            throttles.turn_due(ticket);
+        }
+    }
+
+    /// Nobody waits any more: the hub stops.
+    pub(crate) fn close(&self) {
+        if let Some(throttles) = &self.throttles {
+            throttles.close();
+        }
+    }
+
+    /// Modules are a feature of the standard tier, whatever is done to them.
+    fn in_tier<O: Operation>(&self, target: &O::Target) -> Result<(), HubError> {
+        // The one tier that lacks anything: the others never look at the target.
+        if self.tier.includes(Tier::Standard) {
+            return Ok(());
+        }
+        let concerns_module = match target.clone().into() {
+            Target::Hub => false,
+            Target::Identity(identity) => identity.is_module(),
+        };
+        if self.tier.includes(O::LOWEST_TIER) && !concerns_module {
+            return Ok(());
+        }
+        Err(not_in_tier(self.tier, if concerns_module { "A module identity" } else { O::NAME }))
+    }
+
+    fn within_quota<O: Operation>(&self, at: Timestamp) -> Result<(), HubError> {
+        match &self.quota {
+            Some(quota) if O::IS_METERED => quota.check(at),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the basic tier says to what it lacks.
+pub(crate) fn not_in_tier(tier: Tier, feature: &str) -> HubError {
+    HubError::new(
+        ErrorCode::OperationNotAvailableInCurrentTier,
+        format!("{feature} is not available in the {} tier of IoT Hub.", tier.as_str()),
+    )
+    .with_reason(format!(
+        "{feature} needs the standard tier, but the hub runs with --tier {}; use --tier standard or free",
+        tier.as_str()
+    ))
+}
+
+fn log_refusal<O: Operation>(error: &HubError) {
+    tracing::warn!(op = O::NAME, code = error.code().number(), "refused: {}", error.reason());
 }
 
 fn authorize<O: Operation>(grant: &Grant, target: &O::Target) -> Result<(), HubError> {
@@ -180,71 +289,4 @@ impl<O: Operation> fmt::Debug for Admitted<O> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gate::operations::{CreateDevice, GetTwin, InvokeMethod, ListDevices};
-    use crate::ids::{DeviceId, IdentityId};
-    use crate::testing::{admit, hub, identity_grant, policy_grant};
-
-    #[test]
-    fn a_policy_without_the_right_is_refused_with_401_and_journalled() {
-        let (hub, _) = hub();
-        let grant = policy_grant(&hub, "registryRead");
-        let refused = admit::<CreateDevice>(&hub, &grant, DeviceId::parse("d").unwrap()).unwrap_err();
-        assert_eq!(refused.code(), ErrorCode::IotHubUnauthorizedAccess);
-        let entry = &hub.journal().recent(1, None)[0];
-        assert_eq!(entry.operation, "CreateDevice");
-        assert_eq!(entry.outcome, Outcome::Refused(ErrorCode::IotHubUnauthorizedAccess));
-    }
-
-    #[test]
-    fn registry_write_implies_no_service_connect() {
-        let (hub, _) = hub();
-        let grant = policy_grant(&hub, "registryReadWrite");
-        assert!(admit::<CreateDevice>(&hub, &grant, DeviceId::parse("d").unwrap()).is_ok());
-        assert!(admit::<GetTwin>(&hub, &grant, IdentityId::parse("d", None).unwrap()).is_err());
-    }
-
-    #[test]
-    fn a_module_may_call_methods_of_its_device_and_its_siblings_and_a_device_may_not() {
-        let (hub, _) = hub();
-        let identity = |device, module| IdentityId::parse(device, module).unwrap();
-        let invoke = |by: &IdentityId, on: IdentityId| {
-            admit::<InvokeMethod>(&hub, &identity_grant(by, None), on).map(drop)
-        };
-        let module = identity("d", Some("m"));
-        for on in [identity("d", None), identity("d", Some("other")), module.clone()] {
-            assert!(invoke(&module, on).is_ok());
-        }
-        assert!(invoke(&module, identity("e", None)).is_err());
-        assert!(invoke(&module, identity("e", Some("m"))).is_err());
-        assert!(invoke(&identity("d", None), identity("d", None)).is_err());
-        assert!(invoke(&identity("d", None), identity("d", Some("m"))).is_err());
-        assert!(admit::<GetTwin>(&hub, &identity_grant(&module, None), identity("d", None)).is_err());
-    }
-
-    #[test]
-    fn device_connect_does_not_invoke_methods_and_service_connect_does() {
-        let (hub, _) = hub();
-        let device = IdentityId::parse("d", None).unwrap();
-        let invoke = |policy| admit::<InvokeMethod>(&hub, &policy_grant(&hub, policy), device.clone());
-        assert_eq!(invoke("device").unwrap_err().code(), ErrorCode::IotHubUnauthorizedAccess);
-        assert!(invoke("service").is_ok());
-    }
-
-    #[test]
-    fn a_token_for_one_device_cannot_list_all() {
-        let (hub, _) = hub();
-        let mut grant = (*policy_grant(&hub, "iothubowner")).clone();
-        assert!(admit::<ListDevices>(&hub, &Arc::new(grant.clone()), ()).is_ok());
-        grant.scope = crate::access::Scope::Identity(IdentityId::parse("d", None).unwrap());
-        assert!(admit::<ListDevices>(&hub, &Arc::new(grant), ()).is_err());
-    }
-
-    #[test]
-    fn an_operation_admitted_but_never_done_is_journalled_as_abandoned() {
-        let (hub, _) = hub();
-        drop(admit::<ListDevices>(&hub, &policy_grant(&hub, "iothubowner"), ()).unwrap());
-        assert_eq!(hub.journal().recent(1, None)[0].outcome, Outcome::Abandoned);
-    }
-}
+mod tests;

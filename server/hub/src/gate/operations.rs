@@ -1,7 +1,10 @@
-//! The hub's specification on one page: each operation, what it acts on and the right it needs
-//! (contract/rest.md 1.1 column P, 5.2).
+//! The hub's specification on one page: each operation, what it acts on, the right it needs (contract/rest.md 1.1
+//! column P, 5.2), the lowest tier that has it, the throttle it is paced by, and whether it counts as messages of the
+//! day (contract/rest.md 7).
 
 use crate::access::Permissions;
+use crate::gate::throttle::Throttle;
+use crate::gate::tier::Tier;
 use crate::ids::{DeviceId, IdentityId, ModuleId};
 
 /// What an operation acts on, as the journal shows it.
@@ -45,12 +48,21 @@ pub trait Operation: Send + 'static {
     const NEEDS: Permissions;
     /// Whether a module's own credential allows it too, on its device and on that device's modules.
     const OPEN_TO_SIBLINGS: bool;
+    /// The lowest tier that has it; on a module it needs the standard tier in any case.
+    const LOWEST_TIER: Tier;
+    /// The throttle that paces it.
+    const THROTTLE: Option<Throttle>;
+    /// Whether its payloads count as messages of the day.
+    const IS_METERED: bool;
     /// What it acts on: nobody can be admitted for one thing and act on another.
     type Target: Clone + Into<Target> + Send + Sync;
 }
 
 macro_rules! operations {
-    ($($name:ident on $target:ty, needs $($right:ident)or+ $(, open to $whom:ident)?: $doc:literal;)*) => {$(
+    ($(
+        $name:ident on $target:ty, needs $($right:ident)or+ $((or $sibling:ident))?, $tier:ident, $throttle:tt, $meter:tt:
+        $doc:literal;
+    )*) => {$(
         #[doc = $doc]
         #[derive(Clone, Copy, Debug)]
         pub enum $name {}
@@ -58,36 +70,44 @@ macro_rules! operations {
         impl Operation for $name {
             const NAME: &'static str = stringify!($name);
             const NEEDS: Permissions = Permissions::NONE$(.union(Permissions::$right))+;
-            const OPEN_TO_SIBLINGS: bool = operations!(@is_open $($whom)?);
+            const OPEN_TO_SIBLINGS: bool = operations!(is_open $($sibling)?);
+            const LOWEST_TIER: Tier = Tier::$tier;
+            const THROTTLE: Option<Throttle> = operations!(throttle $throttle);
+            const IS_METERED: bool = operations!(is_metered $meter);
             type Target = $target;
         }
     )*};
-    (@is_open siblings) => { true };
-    (@is_open) => { false };
+    (is_open) => { false };
+    (is_open sibling) => { true };
+    (throttle -) => { None };
+    (throttle $throttle:ident) => { Some(Throttle::$throttle) };
+    (is_metered -) => { false };
+    (is_metered metered) => { true };
 }
 
 operations! {
-    CreateDevice   on DeviceId,             needs REGISTRY_WRITE:  "PUT /devices/{id} without If-Match.";
-    UpdateDevice   on DeviceId,             needs REGISTRY_WRITE:  "PUT /devices/{id} with If-Match.";
-    DeleteDevice   on DeviceId,             needs REGISTRY_WRITE:  "DELETE /devices/{id}.";
-    GetDevice      on DeviceId,             needs REGISTRY_READ:   "GET /devices/{id}.";
-    ListDevices    on (),                   needs REGISTRY_READ:   "GET /devices.";
-    BulkRegistry   on (),                   needs REGISTRY_WRITE:  "POST /devices.";
-    RegenerateKeys on (),                   needs REGISTRY_WRITE:  "POST /devices/keys/regenerate.";
-    GetDeviceStatistics  on (),             needs REGISTRY_READ:   "GET /statistics/devices.";
-    GetServiceStatistics on (),             needs REGISTRY_READ or SERVICE_CONNECT: "GET /statistics/service.";
-    CreateModule   on (DeviceId, ModuleId), needs REGISTRY_WRITE:  "PUT /devices/{id}/modules/{mid} without If-Match.";
-    UpdateModule   on (DeviceId, ModuleId), needs REGISTRY_WRITE:  "PUT /devices/{id}/modules/{mid} with If-Match.";
-    DeleteModule   on (DeviceId, ModuleId), needs REGISTRY_WRITE:  "DELETE /devices/{id}/modules/{mid}.";
-    GetModule      on (DeviceId, ModuleId), needs REGISTRY_READ:   "GET /devices/{id}/modules/{mid}.";
-    ListModules    on DeviceId,             needs REGISTRY_READ:   "GET /devices/{id}/modules.";
-    GetTwin        on IdentityId,           needs SERVICE_CONNECT: "GET /twins/...";
-    PatchTwin      on IdentityId,           needs SERVICE_CONNECT: "PATCH /twins/...";
-    ReplaceTwin    on IdentityId,           needs SERVICE_CONNECT: "PUT /twins/...";
-    InvokeMethod   on IdentityId,           needs SERVICE_CONNECT, open to siblings: "POST /twins/.../methods.";
-    AnswerMethod   on IdentityId,           needs DEVICE_CONNECT:  "A device or module answers a direct method.";
-    Connect        on IdentityId,           needs DEVICE_CONNECT:  "A device or module comes online.";
-    ReadOwnTwin    on IdentityId,           needs DEVICE_CONNECT:  "A device or module reads its twin.";
-    UpdateReported on IdentityId,           needs DEVICE_CONNECT:  "A device or module reports properties.";
-    SendTelemetry  on IdentityId,           needs DEVICE_CONNECT:  "A device or module sends a message.";
+//  operation               acts on                right                                   tier      throttle            quota
+    CreateDevice         on DeviceId,              needs REGISTRY_WRITE,                   Basic,    IdentityRegistry,   -:       "PUT /devices/{id} without If-Match.";
+    UpdateDevice         on DeviceId,              needs REGISTRY_WRITE,                   Basic,    IdentityRegistry,   -:       "PUT /devices/{id} with If-Match.";
+    DeleteDevice         on DeviceId,              needs REGISTRY_WRITE,                   Basic,    IdentityRegistry,   -:       "DELETE /devices/{id}.";
+    GetDevice            on DeviceId,              needs REGISTRY_READ,                    Basic,    IdentityRegistry,   -:       "GET /devices/{id}.";
+    ListDevices          on (),                    needs REGISTRY_READ,                    Basic,    IdentityRegistry,   -:       "GET /devices.";
+    BulkRegistry         on (),                    needs REGISTRY_WRITE,                   Basic,    IdentityRegistry,   -:       "POST /devices.";
+    RegenerateKeys       on (),                    needs REGISTRY_WRITE,                   Basic,    IdentityRegistry,   -:       "POST /devices/keys/regenerate.";
+    GetDeviceStatistics  on (),                    needs REGISTRY_READ,                    Basic,    -,                  -:       "GET /statistics/devices.";
+    GetServiceStatistics on (),                    needs REGISTRY_READ or SERVICE_CONNECT, Basic,    -,                  -:       "GET /statistics/service.";
+    CreateModule         on (DeviceId, ModuleId),  needs REGISTRY_WRITE,                   Standard, IdentityRegistry,   -:       "PUT /devices/{id}/modules/{mid} without If-Match.";
+    UpdateModule         on (DeviceId, ModuleId),  needs REGISTRY_WRITE,                   Standard, IdentityRegistry,   -:       "PUT /devices/{id}/modules/{mid} with If-Match.";
+    DeleteModule         on (DeviceId, ModuleId),  needs REGISTRY_WRITE,                   Standard, IdentityRegistry,   -:       "DELETE /devices/{id}/modules/{mid}.";
+    GetModule            on (DeviceId, ModuleId),  needs REGISTRY_READ,                    Standard, IdentityRegistry,   -:       "GET /devices/{id}/modules/{mid}.";
+    ListModules          on DeviceId,              needs REGISTRY_READ,                    Standard, IdentityRegistry,   -:       "GET /devices/{id}/modules.";
+    GetTwin              on IdentityId,            needs SERVICE_CONNECT,                  Standard, TwinReads,          metered: "GET /twins/...";
+    PatchTwin            on IdentityId,            needs SERVICE_CONNECT,                  Standard, TwinUpdates,        metered: "PATCH /twins/...";
+    ReplaceTwin          on IdentityId,            needs SERVICE_CONNECT,                  Standard, TwinUpdates,        metered: "PUT /twins/...";
+    InvokeMethod         on IdentityId,            needs SERVICE_CONNECT (or sibling),     Standard, DirectMethods,      metered: "POST /twins/.../methods.";
+    AnswerMethod         on IdentityId,            needs DEVICE_CONNECT,                   Standard, -,                  -:       "A device or module answers a direct method.";
+    Connect              on IdentityId,            needs DEVICE_CONNECT,                   Basic,    Connections,        -:       "A device or module comes online.";
+    ReadOwnTwin          on IdentityId,            needs DEVICE_CONNECT,                   Standard, TwinReads,          metered: "A device or module reads its twin.";
+    UpdateReported       on IdentityId,            needs DEVICE_CONNECT,                   Standard, TwinUpdates,        metered: "A device or module reports properties.";
+    SendTelemetry        on IdentityId,            needs DEVICE_CONNECT,                   Basic,    DeviceToCloudSends, metered: "A device or module sends a message.";
 }

@@ -8,7 +8,6 @@ use crate::error::{ErrorCode, HubError};
 use crate::gate::Admitted;
 use crate::gate::operations::{GetDeviceStatistics, GetServiceStatistics};
 use crate::identity::DeviceStatus;
-use crate::limits;
 
 /// The devices of the registry at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +50,15 @@ impl Hub {
 }
 
 /// The running counts. The innermost lock: nothing else is locked under it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Census(Mutex<Counts>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     /// Devices and modules.
     identities: usize,
+    /// How many of them the hub holds.
+    identities_max: usize,
     devices: usize,
     disabled: usize,
     /// Devices with a live session.
@@ -65,6 +66,11 @@ struct Counts {
 }
 
 impl Census {
+    /// Nobody yet, and room for so many devices and modules.
+    pub(crate) fn new(identities_max: usize) -> Self {
+        Self(Mutex::new(Counts { identities_max, ..Counts::default() }))
+    }
+
     fn counts(&self) -> Counts {
         *self.0.lock()
     }
@@ -118,10 +124,10 @@ impl Census {
 
 impl Counts {
     fn add_identities(&mut self, more: usize) -> Result<(), HubError> {
-        if self.identities + more > limits::IDENTITIES {
+        if self.identities + more > self.identities_max {
             return Err(HubError::new(
                 ErrorCode::TooManyDevices,
-                format!("The hub holds its limit of {} devices and modules.", limits::IDENTITIES),
+                format!("The hub holds its limit of {} devices and modules.", self.identities_max),
             ));
         }
         self.identities += more;

@@ -30,8 +30,11 @@ impl Hub {
         message: DeviceMessage,
     ) -> Result<EventPosition, HubError> {
         let send = || {
-            check_size(message.size_bytes())?;
-            self.with_sender(&by, |stamps| self.events().append(stamps.event(message)))
+            let bytes = message.size_bytes();
+            check_size(bytes)?;
+            let position = self.with_sender(&by, |stamps| self.events().append(stamps.event(message)))?;
+            self.gate().meter(&by, bytes);
+            Ok(position)
         };
         let sent = send();
         by.conclude(sent)
@@ -56,6 +59,7 @@ impl Hub {
             }
             self.with_sender(&by, |stamps| {
                 for message in messages {
+                    self.gate().meter(&by, message.size_bytes());
                     self.events().append(stamps.event(message));
                 }
             })

@@ -55,11 +55,7 @@ pub(crate) fn sas(keys: &SymmetricKey) -> AuthenticationSpec {
 impl Bench {
     pub(crate) async fn new() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_secs(1_800_000_000)));
-        let config = HubConfig {
-            name: HubName::parse("test").unwrap(),
-            policies: development_policies(),
-            partitions: 4,
-        };
+        let config = HubConfig::new(HubName::parse("test").unwrap(), development_policies(), 4);
         let hub = Hub::new(config, Arc::clone(&clock) as _, Entropy::seeded(1));
         let authorities = Arc::new(CertificateAuthorities::new(Arc::clone(&clock) as _, Entropy::seeded(2)));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&hub), Vec::new(), authorities));

@@ -8,6 +8,7 @@ use super::*;
 use crate::device_session::{ConnectionState, DeviceSession};
 use crate::identity::{DeviceSpec, ModuleSpec};
 use crate::ids::{DeviceId, IdentityId, IfMatch, ModuleId};
+use crate::limits;
 use crate::testing::{connect, hub, options, owner};
 
 /// One step on one of four devices; `module` steps are on its module `m`.
@@ -97,7 +98,9 @@ proptest! {
 
 #[test]
 fn the_last_identity_is_counted_and_one_more_refused() {
-    let census = Census(Mutex::new(Counts { identities: limits::IDENTITIES - 3, ..Counts::default() }));
+    let identities_max = limits::IDENTITIES;
+    let census =
+        Census(Mutex::new(Counts { identities: identities_max - 3, identities_max, ..Counts::default() }));
     census.add_device(DeviceStatus::Enabled, 2).unwrap();
     assert_eq!(census.add_modules(1).unwrap_err().code(), ErrorCode::TooManyDevices);
     let refused = census.add_device(DeviceStatus::Disabled, 0).unwrap_err();
