@@ -8,13 +8,13 @@ const { test } = require('node:test');
 const { NoRetry, SharedAccessSignature } = require('azure-iot-common');
 const { Client, Message, SharedAccessKeyAuthenticationProvider } = require('azure-iot-device');
 
-const { connections, connects, createDevice, events, hostName, next, registry, transports, until } =
+const { connections, connects, createDevice, events, hostName, next, open, opened, registry, transports, until } =
   require('./support');
 
 for (const { name, Protocol, protocol } of transports) {
   test(`telemetry sent over ${name} lies in the event hub with its properties`, async (t) => {
     const device = await createDevice();
-    const client = await open(t, Client.fromConnectionString(device.connectionString, Protocol));
+    const client = await open(t, device, Protocol);
 
     const message = new Message(JSON.stringify({ temperature: 21 }));
     message.messageId = 'm-1';
@@ -45,7 +45,7 @@ for (const { name, Protocol, protocol } of transports) {
 
   test(`a device reads its twin, reports and hears of changes over ${name}`, async (t) => {
     const device = await createDevice();
-    const client = await open(t, Client.fromConnectionString(device.connectionString, Protocol));
+    const client = await open(t, device, Protocol);
     const twin = await client.getTwin();
     assert.equal(twin.properties.desired.$version, 1);
 
@@ -73,12 +73,12 @@ for (const { name, Protocol, protocol } of transports) {
 
   test(`a second client takes the device over from the first over ${name}`, async (t) => {
     const device = await createDevice();
-    const first = await open(t, Client.fromConnectionString(device.connectionString, Protocol));
+    const first = await open(t, device, Protocol);
     first.setRetryPolicy(new NoRetry());
     await first.sendEvent(new Message('first'));
 
     const ended = next(first, 'disconnect');
-    const second = await open(t, Client.fromConnectionString(device.connectionString, Protocol));
+    const second = await open(t, device, Protocol);
     await second.sendEvent(new Message('second'));
     await ended;
 
@@ -90,7 +90,7 @@ for (const { name, Protocol, protocol } of transports) {
 
   test(`disabling a device ends its connection over ${name}`, async (t) => {
     const device = await createDevice();
-    const client = await open(t, Client.fromConnectionString(device.connectionString, Protocol));
+    const client = await open(t, device, Protocol);
     client.setRetryPolicy(new NoRetry());
     await client.sendEvent(new Message('before'));
 
@@ -110,7 +110,7 @@ for (const { name, Protocol } of transports.filter(({ protocol }) => protocol.st
     const device = await createDevice();
     // Valid for 3 s, renewed after 2 s.
     const provider = SharedAccessKeyAuthenticationProvider.fromConnectionString(device.connectionString, 3, 1);
-    const client = await open(t, Client.fromAuthenticationProvider(provider, Protocol));
+    const client = await opened(t, Client.fromAuthenticationProvider(provider, Protocol));
     await client.sendEvent(new Message('before'));
 
     // The second renewal comes when the first token has expired.
@@ -125,7 +125,7 @@ for (const { name, Protocol } of transports.filter(({ protocol }) => protocol.st
   test(`a token not renewed over ${name} ends the connection when it expires`, async (t) => {
     const device = await createDevice();
     const sharedAccessSignature = tokenFor(device, 2);
-    const client = await open(t, Client.fromSharedAccessSignature(sharedAccessSignature, Protocol));
+    const client = await opened(t, Client.fromSharedAccessSignature(sharedAccessSignature, Protocol));
     client.setRetryPolicy(new NoRetry());
     await client.sendEvent(new Message('before'));
 
@@ -143,7 +143,7 @@ for (const { name, Protocol } of transports.filter(({ protocol }) => protocol.st
   test(`subscriptions survive the reconnect that renews a token over ${name}`, async (t) => {
     const device = await createDevice();
     const provider = SharedAccessKeyAuthenticationProvider.fromConnectionString(device.connectionString);
-    const client = await open(t, Client.fromAuthenticationProvider(provider, Protocol));
+    const client = await opened(t, Client.fromAuthenticationProvider(provider, Protocol));
     const twin = await client.getTwin();
     twin.on('properties.desired', () => {});
     await report(twin, { subscribed: true });
@@ -158,13 +158,6 @@ for (const { name, Protocol } of transports.filter(({ protocol }) => protocol.st
     await registry.updateTwin(device.deviceId, { properties: { desired: { after: 'renewal' } } }, etag);
     assert.equal(await heard, 'renewal');
   });
-}
-
-async function open(t, client) {
-  client.on('error', () => {});
-  t.after(() => client.close().catch(() => {}));
-  await client.open();
-  return client;
 }
 
 function report(twin, patch) {

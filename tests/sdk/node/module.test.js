@@ -6,22 +6,17 @@
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 
-const { Message, ModuleClient } = require('azure-iot-device');
+const { Message } = require('azure-iot-device');
 
-const { connects, createDevice, events, hostName, registry, transports } = require('./support');
+const { connects, createModule, events, open, transports } = require('./support');
 
 for (const { name, Protocol, protocol } of transports) {
   test(`a module reads its twin, listens to its inputs and sends to an output over ${name}`, async (t) => {
-    const { deviceId } = await createDevice();
-    const { responseBody: module } = await registry.addModule({ deviceId, moduleId: 'module01' });
-    const key = module.authentication.symmetricKey.primaryKey;
-    const client = ModuleClient.fromConnectionString(
-      `HostName=${hostName};DeviceId=${deviceId};ModuleId=module01;SharedAccessKey=${key}`, Protocol);
+    const module = await createModule();
+    const client = await open(t, module, Protocol);
     const errors = [];
     client.on('error', (error) => errors.push(error));
-    t.after(() => client.close().catch(() => {}));
 
-    await client.open();
     const twin = await client.getTwin();
     assert.equal(twin.properties.reported.$version, 1);
     // Only an edge runtime ever delivers here; the hub has to grant the subscription all the same.
@@ -32,11 +27,11 @@ for (const { name, Protocol, protocol } of transports) {
     await client.sendOutputEvent('output1', message);
     await client.sendEvent(new Message('plain'));
 
-    const [plain, output] = await events({ deviceId });
+    const [plain, output] = await events(module);
     assert.deepEqual([plain.body, plain.moduleId, plain.properties], ['plain', 'module01', {}]);
     assert.deepEqual([output.body, output.systemProperties.outputName], ['to an output', 'output1']);
     assert.deepEqual(output.properties, { colour: 'green' });
-    const [{ credential, outcome, ...connect }, ...others] = await connects({ deviceId, moduleId: 'module01' });
+    const [{ credential, outcome, ...connect }, ...others] = await connects(module);
     assert.deepEqual([credential, outcome, connect.protocol], ['sas-module-key', 'succeeded', protocol]);
     assert.equal(others.length, 0);
 

@@ -3,12 +3,18 @@
 // Where the hub is (scenarios/with-emulator says so in the environment), the names of the transports, and
 // waiting for what an SDK only tells by an event.
 
-const { randomUUID } = require('node:crypto');
+const { spawn } = require('node:child_process');
+const { randomInt, randomUUID } = require('node:crypto');
 const { once } = require('node:events');
+const { cp, mkdtemp, rm } = require('node:fs/promises');
+const { tmpdir } = require('node:os');
+const { join } = require('node:path');
+const { createInterface } = require('node:readline');
 
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { ConnectionString, Registry } = require('azure-iothub');
+const { Client: DeviceClient, ModuleClient } = require('azure-iot-device');
+const { Client: ServiceClient, ConnectionString, Registry } = require('azure-iothub');
 
 // Longest wait for something that must happen.
 const PATIENCE_MS = 30_000;
@@ -16,6 +22,7 @@ const PATIENCE_MS = 30_000;
 const ownerConnectionString = process.env.IOTHUB_CONNECTION_STRING;
 const { HostName: hostName } = ConnectionString.parse(ownerConnectionString);
 const registry = Registry.fromConnectionString(ownerConnectionString);
+const service = ServiceClient.fromConnectionString(ownerConnectionString);
 
 const transports = [
   { name: 'Amqp', Protocol: Amqp, protocol: 'amqp' },
@@ -30,6 +37,61 @@ async function createDevice() {
   const { responseBody: device } = await registry.create({ deviceId });
   const key = device.authentication.symmetricKey.primaryKey;
   return { deviceId, key, connectionString: `HostName=${hostName};DeviceId=${deviceId};SharedAccessKey=${key}` };
+}
+
+// A module of a device no other test knows, with the connection string of its primary key.
+async function createModule() {
+  const { deviceId } = await createDevice();
+  const moduleId = 'module01';
+  const { responseBody: module } = await registry.addModule({ deviceId, moduleId });
+  const key = module.authentication.symmetricKey.primaryKey;
+  const connectionString = `HostName=${hostName};DeviceId=${deviceId};ModuleId=${moduleId};SharedAccessKey=${key}`;
+  return { deviceId, moduleId, key, connectionString };
+}
+
+// A client of the device or module, connected until the test is over.
+async function open(t, { connectionString, moduleId }, Protocol) {
+  const client = (moduleId ? ModuleClient : DeviceClient).fromConnectionString(connectionString, Protocol);
+  return opened(t, client);
+}
+
+// The client, connected until the test is over.
+async function opened(t, client) {
+  client.on('error', () => {});
+  t.after(() => client.close().catch(() => {}));
+  await client.open();
+  return client;
+}
+
+// What a method of the device or module answers. Called as soon as it is connected, within the patience.
+async function invoke({ deviceId, moduleId }, methodName, options) {
+  const call = { methodName, connectTimeoutInSeconds: PATIENCE_MS / 1000, ...options };
+  const where = moduleId ? [deviceId, moduleId] : [deviceId];
+  const { result: { status, payload } } = await service.invokeDeviceMethod(...where, call);
+  return { status, payload };
+}
+
+// The owner's connection string of a hub that only this test uses, started with `options` beside the shared one: on a
+// loopback address of its own, with the root that this process trusts.
+async function ownHub(t, ...options) {
+  const stateDir = await mkdtemp(join(tmpdir(), 'hub-'));
+  await cp(process.env.IOTHUB_EMULATOR_STATE_DIR, stateDir, { recursive: true });
+  const address = `127.${randomInt(1, 255)}.${randomInt(256)}.${randomInt(1, 255)}`;
+  const hub = spawn(process.env.IOTHUB_EMULATOR, ['serve', '--bind', address, '--state-dir', stateDir, ...options],
+    { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(hub, 'exit');
+  t.after(async () => {
+    hub.kill('SIGTERM');
+    await ended;
+    await rm(stateDir, { recursive: true });
+  });
+  for await (const line of createInterface({ input: hub.stdout })) {
+    if (line.trim().startsWith('HostName=')) {
+      hub.stdout.resume();
+      return line.trim();
+    }
+  }
+  throw new Error(`the hub at ${address} ended before it was ready`);
 }
 
 // What the built-in event hub holds of a device, newest first.
@@ -72,5 +134,6 @@ async function until(observed, what) {
 }
 
 module.exports = {
-  connections, connects, createDevice, events, hostName, next, ownerConnectionString, registry, transports, until,
+  connections, connects, createDevice, createModule, events, hostName, invoke, next, open, opened,
+  ownHub, ownerConnectionString, registry, transports, until,
 };

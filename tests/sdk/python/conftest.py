@@ -10,6 +10,7 @@ import time
 import urllib.parse
 import urllib.request
 import uuid
+from contextlib import contextmanager
 
 import pytest
 
@@ -20,6 +21,7 @@ PATIENCE_S = 30
 os.environ["REQUESTS_CA_BUNDLE"] = os.environ["IOTHUB_EMULATOR_CA"]
 
 from azure.iot.hub import IoTHubRegistryManager  # noqa: E402  (reads the variable above)
+from msrest.exceptions import HttpOperationError  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +102,14 @@ def connection_string(owner, identity):
     module = f"ModuleId={identity.module_id};" if getattr(identity, "module_id", None) else ""
     key = identity.authentication.symmetric_key.primary_key
     return f"HostName={owner['HostName']};DeviceId={identity.device_id};{module}SharedAccessKey={key}"
+
+
+@contextmanager
+def refused_with(status):
+    """Expects the hub to answer with this status; what is bound has the response, and says what the hub said."""
+    with pytest.raises(HttpOperationError) as refusal:
+        yield refusal
+    assert refusal.value.response.status_code == status, refusal.value.response.text
 
 
 def until(observed, what):

@@ -1,26 +1,17 @@
 """azure-iot-hub's registry manager: identities, twins, and the ETags that guard them."""
 
 import base64
-from contextlib import contextmanager
 
 import pytest
 from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import Twin, TwinProperties
-from conftest import admin
-from msrest.exceptions import HttpOperationError
+from conftest import admin, refused_with
 
 WRONG_ETAG = "bm90IHRoaXMgb25l"
 
 
 def desired(**properties):
     return Twin(properties=TwinProperties(desired=properties))
-
-
-@contextmanager
-def refused_with(status):
-    with pytest.raises(HttpOperationError) as refusal:
-        yield refusal
-    assert refusal.value.response.status_code == status
 
 
 def test_a_device_is_created_read_updated_listed_and_deleted(registry, device_id):
