@@ -1,4 +1,5 @@
-//! How a refusal looks over HTTP: [`HubError`] -> status, headers and body style A (contract/rest.md 4.1 to 4.4).
+//! How a refusal looks over HTTP: [`HubError`] -> status, headers and a body of style A, or of style B for direct
+//! methods (contract/rest.md 4.1 to 4.4, 1.9).
 //!
 //! A call that fails returns [`Failure`]; it travels to the outermost layer as a response extension, because
 //! only there the tracking id of the request is known. [`render`] is the single place that writes the body.
@@ -10,6 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hub::error::{ErrorCode, HubError};
 use hub::ids::TrackingId;
+use hub::time::Timestamp;
 use serde::Serialize;
 
 use crate::names;
@@ -22,11 +24,28 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) error: HubError,
+    style: Style,
+}
+
+/// The two shapes of `Message` (contract/rest.md 4.1).
+#[derive(Clone, Copy, Debug)]
+enum Style {
+    /// A: the code's name and a sentence.
+    Sentence,
+    /// B: a JSON document with the code's number.
+    Document,
+}
+
+impl Failure {
+    /// The error of a direct method, which is a document inside the document.
+    pub(crate) const fn of_method(error: HubError) -> Self {
+        Self { error, style: Style::Document }
+    }
 }
 
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
-        Self { error }
+        Self { error, style: Style::Sentence }
     }
 }
 
@@ -54,7 +73,7 @@ pub(crate) fn wrong_verb() -> HubError {
     )
 }
 
-/// Style A of contract/rest.md 4.1.
+/// What both styles have in common.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ErrorBody {
@@ -63,11 +82,17 @@ struct ErrorBody {
 }
 
 /// The whole answer to a failed request.
-pub(crate) fn render(failure: &Failure, tracking: &TrackingId) -> Response {
+pub(crate) fn render(failure: &Failure, tracking: &TrackingId, at: Timestamp) -> Response {
     let error = &failure.error;
-    let body = ErrorBody {
-        message: format!("ErrorCode:{};{}", error.code().name(), one_field(error.message())),
-        exception_message: format!("Tracking ID:{tracking}"),
+    let body = match failure.style {
+        Style::Sentence => ErrorBody {
+            message: format!("ErrorCode:{};{}", error.code().name(), one_field(error.message())),
+            exception_message: format!("Tracking ID:{tracking}"),
+        },
+        // Java finds the number in a document only beside a blank `ExceptionMessage` (contract/rest.md 4.2).
+        Style::Document => {
+            ErrorBody { message: error.details_json(tracking, at), exception_message: String::new() }
+        }
     };
     // Two strings cannot fail to serialize; an empty body is what a client could still make sense of.
     let body = serde_json::to_vec(&body).unwrap_or_default();
@@ -145,7 +170,7 @@ mod tests {
     use axum::body::to_bytes;
     use hub::entropy::Entropy;
     use hub::ids::HubName;
-    use hub::time::{ManualClock, Timestamp};
+    use hub::time::ManualClock;
     use hub::{Hub, HubConfig};
 
     use super::*;
@@ -161,7 +186,8 @@ mod tests {
         let tracking = Hub::new(config, clock, Entropy::seeded(1)).tracking_id();
         let mut matrix = String::new();
         for code in ErrorCode::ALL {
-            let (parts, body) = render(&HubError::new(*code, "A sentence.").into(), &tracking).into_parts();
+            let (parts, body) =
+                render(&HubError::new(*code, "A sentence.").into(), &tracking, NOW).into_parts();
             let body = to_bytes(body, usize::MAX).await.unwrap();
             writeln!(matrix, "{} -> {}", code.number(), parts.status).unwrap();
             for (name, value) in &parts.headers {
@@ -190,7 +216,7 @@ mod tests {
         let clock = Arc::new(ManualClock::at(NOW));
         let config = HubConfig::new(HubName::parse("h").unwrap(), Vec::new(), 1);
         let hub = Hub::new(config, clock, Entropy::seeded(1));
-        let body = render(&error.into(), &hub.tracking_id()).into_body();
+        let body = render(&error.into(), &hub.tracking_id(), NOW).into_body();
         let body = to_bytes(body, usize::MAX).await.unwrap();
         let text = std::str::from_utf8(&body).unwrap();
         assert!(text.contains("Unauthorized") && !text.contains("secret detail"), "{text}");

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::names;
 
-pub(crate) use hub::json::{array, object};
+pub(crate) use hub::json::{array, object, object_with_raw};
 
 /// Refuses a body declared to be something else than JSON in UTF-8. No declaration is fine: none but
 /// `Authorization` may be required (contract/rest.md 0.3).
@@ -59,6 +59,10 @@ impl<'a> Members<'a> {
 
     pub(crate) fn boolean(self, name: &str) -> Result<Option<bool>, HubError> {
         self.typed(name, "a boolean", Value::as_bool)
+    }
+
+    pub(crate) fn whole_number(self, name: &str) -> Result<Option<u64>, HubError> {
+        self.typed(name, "a whole number from 0 on", Value::as_u64)
     }
 
     pub(crate) fn array(self, name: &str) -> Result<Option<&'a [Value]>, HubError> {

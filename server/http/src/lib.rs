@@ -3,7 +3,7 @@
 //! In reading order:
 //! - `state`: what the assembly hands in; [`hub_router`] and [`admin_router`]: what it gets.
 //! - `layers`: what every request passes, in order, before a handler sees it.
-//! - `registry` and `twins`: one folder per resource; a handler extracts, asks the gate, calls the core, renders.
+//! - `registry`, `twins` and `methods`: one part per resource; a handler extracts, asks the gate, calls the core, renders.
 //! - `websocket`: an upgraded socket as a byte stream for another head.
 //! - `admin`: the emulator's own API, on a listener of its own.
 //! - `extract`, `json`, `query`: requests into core types; `render`, `error`: core types into answers.
@@ -19,6 +19,7 @@ mod error;
 mod extract;
 mod json;
 mod layers;
+mod methods;
 mod names;
 mod openapi;
 mod query;
@@ -65,7 +66,7 @@ pub fn hub_router(state: HttpState) -> Router {
 
 /// Every call of the service's REST API, under the layers that calls have in common.
 fn calls() -> Routes<HttpState> {
-    registry::routes().merge(twins::routes())
+    registry::routes().merge(twins::routes()).merge(methods::routes())
 }
 
 async fn unknown_route() -> Failure {

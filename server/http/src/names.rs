@@ -22,6 +22,10 @@ pub(crate) mod path {
     pub(crate) const DEVICE_TWIN: &str = "/twins/{device}";
     /// Row 14.
     pub(crate) const MODULE_TWIN: &str = "/twins/{device}/modules/{module}";
+    /// Row 16.
+    pub(crate) const DEVICE_METHODS: &str = "/twins/{device}/methods";
+    /// Row 17.
+    pub(crate) const MODULE_METHODS: &str = "/twins/{device}/modules/{module}/methods";
     /// Row 45.
     pub(crate) const WEBSOCKET: &str = "/$iothub/websocket";
     /// Row 15: it shares the shape of its path with rows of other verbs.
@@ -43,6 +47,8 @@ pub(crate) mod path {
         SERVICE_STATISTICS,
         DEVICE_TWIN,
         MODULE_TWIN,
+        DEVICE_METHODS,
+        MODULE_METHODS,
         WEBSOCKET,
     ];
 }
@@ -91,7 +97,7 @@ pub(crate) mod header {
 /// The name of the machine itself.
 pub(crate) const LOCALHOST: &str = "localhost";
 
-/// Header values.
+/// Header values, and the JSON of nothing.
 pub(crate) mod value {
     use axum::http::HeaderValue;
 
@@ -102,6 +108,8 @@ pub(crate) mod value {
     pub(crate) const JSON_ESSENCE: &str = "application/json";
     pub(crate) const JSON_SUFFIX: &str = "+json";
     pub(crate) const CHARSET: &str = "charset";
+    /// A payload that was not given.
+    pub(crate) const NULL: &str = "null";
     pub(crate) const UTF_8: &str = "utf-8";
 }
 
@@ -110,6 +118,7 @@ pub(crate) mod member {
     pub(crate) const AUTHENTICATION: &str = "authentication";
     pub(crate) const CAPABILITIES: &str = "capabilities";
     pub(crate) const CERTIFICATE: &str = "certificate";
+    pub(crate) const CONNECT_TIMEOUT: &str = "connectTimeoutInSeconds";
     pub(crate) const DEVICE_ID: &str = "deviceId";
     pub(crate) const DEVICE_SCOPE: &str = "deviceScope";
     pub(crate) const DEVICES: &str = "devices";
@@ -121,19 +130,23 @@ pub(crate) mod member {
     pub(crate) const IMPORT_MODE: &str = "importMode";
     pub(crate) const IOT_EDGE: &str = "iotEdge";
     pub(crate) const MANAGED_BY: &str = "managedBy";
+    pub(crate) const METHOD_NAME: &str = "methodName";
     pub(crate) const MODULE_ID: &str = "moduleId";
     pub(crate) const NAME: &str = "name";
     pub(crate) const PARENT_SCOPES: &str = "parentScopes";
+    pub(crate) const PAYLOAD: &str = "payload";
     pub(crate) const POLICY_KEY: &str = "policyKey";
     pub(crate) const PRIMARY_KEY: &str = "primaryKey";
     pub(crate) const PRIMARY_THUMBPRINT: &str = "primaryThumbprint";
     pub(crate) const PROPERTIES: &str = "properties";
+    pub(crate) const RESPONSE_TIMEOUT: &str = "responseTimeoutInSeconds";
     pub(crate) const SECONDARY_KEY: &str = "secondaryKey";
     pub(crate) const SECONDARY_THUMBPRINT: &str = "secondaryThumbprint";
     pub(crate) const STATUS: &str = "status";
     pub(crate) const STATUS_REASON: &str = "statusReason";
     pub(crate) const SYMMETRIC_KEY: &str = "symmetricKey";
     pub(crate) const TAGS: &str = "tags";
+    pub(crate) const TIMEOUT: &str = "timeoutInSeconds";
     pub(crate) const TWIN_ETAG: &str = "twinETag";
     pub(crate) const TYPE: &str = "type";
     pub(crate) const VERIFIED: &str = "verified";

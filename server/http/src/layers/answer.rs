@@ -29,7 +29,7 @@ pub(crate) async fn complete(State(hub): State<Arc<Hub>>, request: Request, next
         if let Some(failure) = response.extensions_mut().remove::<Failure>() {
             log(&failure.error);
             let allowed = response.headers_mut().remove(header::ALLOW);
-            response = error::render(&failure, &tracking);
+            response = error::render(&failure, &tracking, hub.clock().now());
             // The router knows which verbs a path has; only an answer about verbs says so.
             if let Some(allowed) = allowed.filter(|_| response.status() == StatusCode::METHOD_NOT_ALLOWED) {
                 response.headers_mut().insert(header::ALLOW, allowed);

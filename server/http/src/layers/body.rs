@@ -12,6 +12,8 @@ use hub::error::{ErrorCode, HubError};
 pub(crate) const BODY_BYTES: usize = 1024 * 1024;
 /// Bytes of a bulk body; ours. A hundred rows with a twin of 72 KiB each.
 pub(crate) const BULK_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of the call of a direct method; ours. It is kept until the device answers; its payload is 128 KiB at most.
+pub(crate) const METHOD_BODY_BYTES: usize = 256 * 1024;
 /// How long a body may take to arrive; ours, wire time. Twice what the slowest SDK waits for a whole call.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(60);
 

@@ -58,6 +58,7 @@ const DEVICE_BODY: &str = r#"{"deviceId":"d"}"#;
 const MODULE_BODY: &str = r#"{"deviceId":"d","moduleId":"m"}"#;
 const BULK_BODY: &str = r#"[{"id":"n","importMode":"create"}]"#;
 const KEYS_BODY: &str = r#"{"policyKey":"both","devices":[{"id":"d"}]}"#;
+const METHOD_BODY: &str = r#"{"methodName":"reboot"}"#;
 const TWIN_BODY: &str = r#"{"tags":{"floor":3}}"#;
 
 const CALLS: &[Call] = &[
@@ -90,6 +91,8 @@ const CALLS: &[Call] = &[
     write("replaceDeviceTwin", "PUT /twins/d", TWIN_BODY, REGISTRY)
         .but_unknown("PUT /twins/x", "DeviceNotFound")
         .with_if_match(),
+    write("invokeDeviceMethod", "POST /twins/d/methods", METHOD_BODY, REGISTRY),
+    write("invokeModuleMethod", "POST /twins/d/modules/m/methods", METHOD_BODY, REGISTRY),
     read("getModuleTwin", "GET /twins/d/modules/m", REGISTRY)
         .but_unknown("GET /twins/d/modules/x", "ModuleNotFound"),
     write("patchModuleTwin", "PATCH /twins/d/modules/m", TWIN_BODY, REGISTRY)
@@ -173,7 +176,8 @@ async fn the_table_has_every_documented_call() {
 
 #[tokio::test]
 async fn every_call_succeeds_without_a_fault_and_with_members_nobody_knows() {
-    for call in CALLS {
+    // A device that answers methods is in the tests of methods.
+    for call in CALLS.iter().filter(|call| !call.line.ends_with("/methods")) {
         let world = World::new().await;
         let if_match: &[_] = if call.takes_if_match { &[("if-match", "*")] } else { &[] };
         let body = call.body.unwrap_or_default().replacen('{', r#"{"unheardOf":[{"a":null}],"#, 1);

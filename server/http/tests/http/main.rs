@@ -8,6 +8,7 @@ mod authentication;
 mod bulk;
 mod faults;
 mod harness;
+mod methods;
 mod registry;
 mod requests;
 mod twins;
