@@ -87,7 +87,8 @@ impl SymmetricKey {
         Ok(Self(bytes.into()))
     }
 
-    pub(crate) fn generated(bytes: [u8; limits::KEY_BYTES_GENERATED]) -> Self {
+    /// A key of the length the hub makes.
+    pub(crate) fn of(bytes: [u8; limits::KEY_BYTES_GENERATED]) -> Self {
         Self(Box::new(bytes))
     }
 

@@ -40,7 +40,7 @@ impl Entropy {
     pub(crate) fn key(&self) -> SymmetricKey {
         let mut bytes = [0; limits::KEY_BYTES_GENERATED];
         self.0.lock().fill_bytes(&mut bytes);
-        SymmetricKey::generated(bytes)
+        SymmetricKey::of(bytes)
     }
 }
 

@@ -16,12 +16,13 @@ pub(crate) mod registry;
 mod scope;
 mod statistics;
 
+pub(crate) use authentication::StoredAuthentication;
 pub use authentication::{
     Authentication, AuthenticationMechanism, AuthenticationSpec, AuthenticationType, Thumbprint, Thumbprints,
 };
 pub use bulk::{BulkChange, BulkResult, BulkRow, ImportMode, RowError, RowId};
-pub(crate) use device::DeviceRecord;
 pub use device::{Device, DeviceSpec, DeviceStatus, GenerationId};
+pub(crate) use device::{DeviceRecord, RareFields};
 pub use keys::{KeyRegeneration, PolicyKey, RotatedKeys};
 pub(crate) use module::ModuleRecord;
 pub use module::{Module, ModuleSpec};

@@ -11,9 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::device_session::Attachment;
 use crate::error::{ErrorCode, HubError};
 use crate::identity::registry::{device_not_found, module_not_found};
-use crate::identity::{
-    AuthenticationMechanism, Census, DeviceRecord, DeviceStatus, GenerationId, ModuleRecord,
-};
+use crate::identity::{Census, DeviceRecord, DeviceStatus, GenerationId, ModuleRecord, StoredAuthentication};
 use crate::ids::{DeviceId, IdentityId, ModuleId};
 use crate::twin::StoredTwin;
 
@@ -96,7 +94,7 @@ impl DeviceState {
     pub(crate) fn credentials(
         &mut self,
         identity: &IdentityId,
-    ) -> Result<(&mut AuthenticationMechanism, &mut u32, &mut IdentityState), HubError> {
+    ) -> Result<(&mut StoredAuthentication, &mut u32, &mut IdentityState), HubError> {
         match &identity.module {
             None => Ok((&mut self.record.authentication, &mut self.record.etag, &mut self.own)),
             Some(module) => match self.modules.get_mut(module) {

@@ -35,27 +35,48 @@ pub struct SavedSubscription {
 /// The connection side of an identity.
 #[derive(Debug, Default)]
 pub(crate) struct Attachment {
-    session: Option<Arc<SessionCore>>,
-    pub(crate) saved: Option<Box<SavedSession>>,
-    presence: Presence,
-    /// When the outstanding `SessionExpiry` row falls due; one row an identity keeps their number bounded.
-    expiry_row: Option<Timestamp>,
+    /// `None` until it was first heard of: most of a million identities never are.
+    contact: Option<Box<Contact>>,
     /// Direct methods that wait for this identity.
     pub(crate) calls: PendingCalls,
 }
 
+#[derive(Debug, Default)]
+struct Contact {
+    session: Option<Arc<SessionCore>>,
+    saved: Option<SavedSession>,
+    presence: Presence,
+    /// When the outstanding `SessionExpiry` row falls due; one row an identity keeps their number bounded.
+    expiry_row: Option<Timestamp>,
+}
+
 impl Attachment {
     pub(crate) fn session(&self) -> Option<&Arc<SessionCore>> {
-        self.session.as_ref()
+        self.contact.as_ref()?.session.as_ref()
     }
 
-    pub(crate) const fn presence(&self) -> Presence {
-        self.presence
+    pub(crate) fn presence(&self) -> Presence {
+        self.contact.as_ref().map(|contact| contact.presence).unwrap_or_default()
+    }
+
+    /// The subscriptions kept for the next connection, if any are.
+    pub(crate) fn saved(&self) -> Option<&SavedSession> {
+        self.contact.as_ref()?.saved.as_ref()
+    }
+
+    /// Keeps these subscriptions, or none, for the next connection.
+    pub(crate) fn save(&mut self, saved: Option<SavedSession>) {
+        self.contact().saved = saved;
+    }
+
+    fn contact(&mut self) -> &mut Contact {
+        self.contact.get_or_insert_default()
     }
 
     /// Where a direct method can be put, if a session listens for them, and the table it belongs in.
     pub(crate) fn listener_and_calls(&mut self) -> (Option<&Mailbox>, &mut PendingCalls) {
-        let mailbox = self.session.as_ref().map(|session| &session.mailbox);
+        let session = self.contact.as_ref().and_then(|contact| contact.session.as_ref());
+        let mailbox = session.map(|session| &session.mailbox);
         (mailbox.filter(|mailbox| mailbox.wants(Interest::Methods)), &mut self.calls)
     }
 
@@ -72,7 +93,7 @@ impl Attachment {
     }
 
     fn withdraw(&self, id: MethodRequestId) {
-        if let Some(session) = &self.session {
+        if let Some(session) = self.session() {
             session.mailbox.withdraw(id);
         }
     }
@@ -91,7 +112,7 @@ impl Attachment {
         connection: Option<ConnectionId>,
         at: Timestamp,
     ) -> Result<(), HubError> {
-        let is_live = |connection| self.session.as_ref().is_some_and(|live| live.connection == connection);
+        let is_live = |connection| self.session().is_some_and(|live| live.connection == connection);
         if connection.is_some_and(|connection| !is_live(connection)) {
             return Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized")
                 .with_reason("the session of this connection has ended"));
@@ -102,19 +123,19 @@ impl Attachment {
 
     /// The identity was heard of.
     pub(crate) fn touch(&mut self, at: Timestamp) {
-        self.presence.last_activity = Some(at);
+        self.contact().presence.last_activity = Some(at);
     }
 
     /// Makes `session` the live one, ending its predecessor first: old Will, then the new session's state.
     pub(crate) fn begin(&mut self, hub: &Hub, at: Timestamp, session: Arc<SessionCore>) {
         self.end(hub, at, DisconnectReason::TakenOver);
-        self.presence =
+        self.contact().presence =
             Presence { state: ConnectionState::Connected, state_updated: Some(at), last_activity: Some(at) };
         self.watch_expiry(hub, &session);
         if !session.identity.is_module() {
             hub.devices.census().device_connected();
         }
-        self.session = Some(session);
+        self.contact().session = Some(session);
     }
 
     /// Ends the live session, if any, and with some reasons the wait for the next.
@@ -128,7 +149,7 @@ impl Attachment {
 
     /// Tells the session, if any, that the hub is stopping; its head lets go of it.
     pub(crate) fn stop(&mut self, hub: &Hub) {
-        if let Some(session) = &self.session {
+        if let Some(session) = self.session() {
             session.mailbox.close(DisconnectReason::HubStopping);
         }
         self.calls.give_up(DisconnectReason::HubStopping, &hub.deadlines);
@@ -137,25 +158,26 @@ impl Attachment {
     /// Ends the live session if it rests on the identity's own credential and not on a policy's.
     pub(crate) fn end_own_credential(&mut self, hub: &Hub, at: Timestamp, reason: DisconnectReason) {
         let is_own = |session: &Arc<SessionCore>| matches!(session.grant().subject, Subject::Identity(_));
-        if self.session.as_ref().is_some_and(is_own) {
+        if self.session().is_some_and(is_own) {
             self.end(hub, at, reason);
         }
     }
 
     /// Takes the session out because its head let go of it; a stale head cannot clear its successor.
     pub(crate) fn release(&mut self, hub: &Hub, at: Timestamp, generation: u64) {
-        if self.session.as_ref().is_some_and(|live| live.generation == generation) {
+        if self.session().is_some_and(|live| live.generation == generation) {
             self.detach(hub, at);
         }
     }
 
     fn detach(&mut self, hub: &Hub, at: Timestamp) -> Option<Arc<SessionCore>> {
-        let session = self.session.take()?;
+        let contact = self.contact.as_mut()?;
+        let session = contact.session.take()?;
         if !session.identity.is_module() {
             hub.devices.census().device_disconnected();
         }
-        self.presence.state = ConnectionState::Disconnected;
-        self.presence.state_updated = Some(at);
+        contact.presence.state = ConnectionState::Disconnected;
+        contact.presence.state_updated = Some(at);
         self.calls.session_ended(&hub.deadlines);
         if let Some(will) = session.take_will() {
             hub.publish_will(&session, will, at);
@@ -166,9 +188,10 @@ impl Attachment {
     /// Sees to it that an expiry row is due no later than the session's credential ends.
     pub(crate) fn watch_expiry(&mut self, hub: &Hub, session: &SessionCore) {
         let Some(ends_at) = session.ends_at() else { return };
-        if self.expiry_row.is_none_or(|due| ends_at < due) {
+        let expiry_row = &mut self.contact().expiry_row;
+        if expiry_row.is_none_or(|due| ends_at < due) {
             let row = Deadline::SessionExpiry { identity: session.identity.clone() };
-            if let Some(due) = self.expiry_row.replace(ends_at) {
+            if let Some(due) = expiry_row.replace(ends_at) {
                 hub.deadlines.remove(due, row.clone());
             }
             hub.deadlines.push(ends_at, row);
@@ -177,11 +200,11 @@ impl Attachment {
 
     /// An expiry row fell due: the session ends unless it was renewed in time.
     pub(crate) fn expiry_due(&mut self, hub: &Hub, identity: &IdentityId, due: Timestamp, now: Timestamp) {
-        if self.expiry_row != Some(due) {
+        let Some(contact) = self.contact.as_mut().filter(|contact| contact.expiry_row == Some(due)) else {
             return;
-        }
-        self.expiry_row = None;
-        let Some(session) = self.session.clone() else { return };
+        };
+        contact.expiry_row = None;
+        let Some(session) = contact.session.clone() else { return };
         match session.ends_at() {
             Some(ends_at) if ends_at <= now => {
                 tracing::warn!(

@@ -147,13 +147,10 @@ impl Hub {
             {
                 own.twin.set_model_id(&model_id);
             }
-            let is_resumed = options.keep_saved && own.attachment.saved.is_some();
-            let saved = if options.keep_saved {
-                own.attachment.saved.get_or_insert_default().as_ref().clone()
-            } else {
-                own.attachment.saved = None;
-                SavedSession::default()
-            };
+            let kept = own.attachment.saved().filter(|_| options.keep_saved).cloned();
+            let is_resumed = kept.is_some();
+            let saved = kept.unwrap_or_default();
+            own.attachment.save(options.keep_saved.then(|| saved.clone()));
             let product_info = options.product_info.map(|text| {
                 let text: String = text.chars().take(limits::PRODUCT_INFO_CHARS).collect();
                 text.into()
@@ -284,7 +281,7 @@ impl DeviceSession {
         if let Ok(own) = self.cell.lock_even_if_gone().identity(&self.core.identity) {
             let live = own.attachment.session();
             if live.is_some_and(|live| live.generation == self.core.generation) {
-                own.attachment.saved = Some(Box::new(session));
+                own.attachment.save(Some(session));
             }
         }
     }

@@ -1,9 +1,12 @@
 //! How an identity proves who it is: symmetric keys, thumbprints or a certificate authority
 //! (contract/rest.md 2.3, 2.5).
 
+use std::fmt;
+
 use crate::access::{SymmetricKey, SymmetricKeys};
 use crate::entropy::Entropy;
 use crate::error::{ErrorCode, HubError};
+use crate::limits;
 
 /// What an identity must present.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +100,44 @@ impl AuthenticationMechanism {
     }
 }
 
+/// A mechanism at rest. Nearly every identity has two keys as the hub makes them: those stand in the record itself,
+/// all else behind a pointer.
+#[derive(PartialEq, Eq)]
+pub(crate) enum StoredAuthentication {
+    Keys([[u8; limits::KEY_BYTES_GENERATED]; 2]),
+    Other(Box<AuthenticationMechanism>),
+}
+
+impl StoredAuthentication {
+    pub(crate) fn mechanism(&self) -> AuthenticationMechanism {
+        match self {
+            Self::Keys([primary, secondary]) => AuthenticationMechanism::Sas(SymmetricKeys {
+                primary: SymmetricKey::of(*primary),
+                secondary: SymmetricKey::of(*secondary),
+            }),
+            Self::Other(mechanism) => mechanism.as_ref().clone(),
+        }
+    }
+}
+
+impl From<AuthenticationMechanism> for StoredAuthentication {
+    fn from(mechanism: AuthenticationMechanism) -> Self {
+        if let AuthenticationMechanism::Sas(SymmetricKeys { primary, secondary }) = &mechanism
+            && let (Ok(primary), Ok(secondary)) =
+                (primary.as_bytes().try_into(), secondary.as_bytes().try_into())
+        {
+            return Self::Keys([primary, secondary]);
+        }
+        Self::Other(Box::new(mechanism))
+    }
+}
+
+impl fmt::Debug for StoredAuthentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.mechanism().fmt(f)
+    }
+}
+
 /// The names of the mechanisms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthenticationType {
@@ -185,6 +226,9 @@ pub struct Authentication {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+
     use super::*;
 
     fn resolve(spec: &AuthenticationSpec) -> Result<AuthenticationMechanism, HubError> {
@@ -281,6 +325,20 @@ mod tests {
         };
         assert_eq!(thumbprints.primary, None);
         assert_eq!(thumbprints.secondary.unwrap().as_str(), "CD".repeat(32));
+    }
+
+    #[test]
+    fn a_mechanism_is_stored_without_loss_and_shows_no_secret() {
+        let keys = |primary: usize, secondary: usize| {
+            let key = |bytes| SymmetricKey::from_base64(&BASE64.encode(vec![7; bytes])).unwrap();
+            AuthenticationMechanism::Sas(SymmetricKeys { primary: key(primary), secondary: key(secondary) })
+        };
+        let rare = [AuthenticationMechanism::None, AuthenticationMechanism::CertificateAuthority];
+        let of_keys = [sas(), keys(32, 32), keys(16, 64), keys(32, 64), keys(64, 32)];
+        for mechanism in rare.into_iter().chain(of_keys).chain([self_signed()]) {
+            assert_eq!(StoredAuthentication::from(mechanism.clone()).mechanism(), mechanism);
+        }
+        assert!(!format!("{:?}", StoredAuthentication::from(keys(32, 32))).contains('7'));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::device_session::Presence;
 use crate::error::{ErrorCode, HubError};
-use crate::identity::authentication::{AuthenticationMechanism, AuthenticationSpec};
+use crate::identity::authentication::{AuthenticationMechanism, AuthenticationSpec, StoredAuthentication};
 use crate::identity::scope::DeviceScope;
 use crate::ids::{DeviceId, ETag};
 use crate::limits;
@@ -86,25 +86,33 @@ pub(crate) struct DeviceRecord {
     pub(crate) generation_id: GenerationId,
     pub(crate) etag: u32,
     pub(crate) status: DeviceStatus,
+    pub(crate) authentication: StoredAuthentication,
+    pub(crate) iot_edge: bool,
+    /// What few devices have; `None` when it would all be `None`.
+    pub(crate) rare: Option<Box<RareFields>>,
+}
+
+/// The fields that few of a million devices have.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RareFields {
     pub(crate) status_reason: Option<Box<str>>,
     pub(crate) status_updated: Option<Timestamp>,
-    pub(crate) authentication: AuthenticationMechanism,
-    pub(crate) iot_edge: bool,
     /// The edge device above it.
-    pub(crate) parent: Option<Box<DeviceScope>>,
+    pub(crate) parent: Option<DeviceScope>,
 }
 
 impl DeviceRecord {
     pub(crate) fn view(&self, id: &DeviceId, presence: Presence) -> Device {
         let (device_scope, parent_scopes) = self.scopes(id);
+        let RareFields { status_reason, status_updated, .. } = self.rare_fields();
         Device {
             id: id.clone(),
             generation_id: self.generation_id,
             etag: ETag::of_identity(self.etag),
             status: self.status,
-            status_reason: self.status_reason.clone(),
-            status_updated: self.status_updated,
-            authentication: self.authentication.clone(),
+            status_reason,
+            status_updated,
+            authentication: self.authentication.mechanism(),
             iot_edge: self.iot_edge,
             device_scope,
             parent_scopes,
@@ -112,9 +120,21 @@ impl DeviceRecord {
         }
     }
 
+    pub(crate) fn rare_fields(&self) -> RareFields {
+        self.rare.as_deref().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set_rare_fields(&mut self, rare: RareFields) {
+        self.rare = (rare != RareFields::default()).then(|| Box::new(rare));
+    }
+
+    pub(crate) fn parent(&self) -> Option<&DeviceScope> {
+        self.rare.as_ref()?.parent.as_ref()
+    }
+
     /// `deviceScope` and `parentScopes` as the registry and the twin show them.
     pub(crate) fn scopes(&self, id: &DeviceId) -> (Option<DeviceScope>, Vec<DeviceScope>) {
-        let parent = self.parent.as_deref();
+        let parent = self.parent();
         let own = self.iot_edge.then(|| DeviceScope::of(id.clone(), self.generation_id));
         (own.or_else(|| parent.cloned()), parent.cloned().into_iter().collect())
     }

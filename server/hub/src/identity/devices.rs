@@ -6,9 +6,12 @@ use crate::device_session::DisconnectReason;
 use crate::error::HubError;
 use crate::gate::Admitted;
 use crate::gate::operations::{CreateDevice, DeleteDevice, GetDevice, ListDevices, UpdateDevice};
-use crate::identity::device::{DeviceRecord, check_status_reason};
+use crate::identity::device::{DeviceRecord, RareFields, check_status_reason};
 use crate::identity::registry::new_identity_state;
-use crate::identity::{AuthenticationMechanism, Device, DeviceScope, DeviceSpec, DeviceStatus, GenerationId};
+use crate::identity::{
+    AuthenticationMechanism, Device, DeviceScope, DeviceSpec, DeviceStatus, GenerationId,
+    StoredAuthentication,
+};
 use crate::ids::{DeviceId, ETag, IfMatch};
 use crate::limits;
 use crate::state::DeviceState;
@@ -92,18 +95,19 @@ impl Hub {
             let authentication =
                 AuthenticationMechanism::resolve(spec.authentication.as_ref(), None, &self.entropy)?;
             authentication.check_for_device()?;
+            let mut record = DeviceRecord {
+                generation_id,
+                etag: self.entropy.number(),
+                status: spec.status.unwrap_or(DeviceStatus::Enabled),
+                authentication: authentication.into(),
+                iot_edge,
+                rare: None,
+            };
+            let status_reason = check_status_reason(spec.status_reason.as_deref())?;
+            record.set_rare_fields(RareFields { status_reason, status_updated: None, parent });
             Ok(DeviceState {
                 is_gone: false,
-                record: DeviceRecord {
-                    generation_id,
-                    etag: self.entropy.number(),
-                    status: spec.status.unwrap_or(DeviceStatus::Enabled),
-                    status_reason: check_status_reason(spec.status_reason.as_deref())?,
-                    status_updated: None,
-                    authentication,
-                    iot_edge,
-                    parent: parent.map(Box::new),
-                },
+                record,
                 own: new_identity_state(twin, at)?,
                 modules: if iot_edge { self.system_modules(at) } else { Default::default() },
             })
@@ -126,23 +130,24 @@ impl Hub {
         let status_reason = check_status_reason(spec.status_reason.as_deref())?;
         let authentication = AuthenticationMechanism::resolve(
             spec.authentication.as_ref(),
-            Some(&state.record.authentication),
+            Some(&state.record.authentication.mechanism()),
             &self.entropy,
         )?;
         authentication.check_for_device()?;
+        let authentication = StoredAuthentication::from(authentication);
         let iot_edge = spec.iot_edge.unwrap_or(state.record.iot_edge);
         let parent = state.parent_after(id, scopes, iot_edge)?;
         self.set_iot_edge(id, &mut state, iot_edge, at)?;
 
         let DeviceState { record, own, modules, .. } = &mut *state;
         let status = spec.status.unwrap_or(DeviceStatus::Enabled);
+        let mut status_updated = record.rare_fields().status_updated;
         if status != record.status {
             record.status = status;
-            record.status_updated = Some(at);
+            status_updated = Some(at);
             self.devices.census().change_status(status);
         }
-        record.status_reason = status_reason;
-        record.parent = parent.map(Box::new);
+        record.set_rare_fields(RareFields { status_reason, status_updated, parent });
         record.etag = self.next_etag(record.etag);
         if record.authentication != authentication {
             record.authentication = authentication;

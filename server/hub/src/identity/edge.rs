@@ -24,7 +24,7 @@ impl Hub {
                 generation_id: GenerationId::at(at),
                 etag: self.entropy.number(),
                 managed_by: None,
-                authentication: AuthenticationMechanism::None,
+                authentication: AuthenticationMechanism::None.into(),
             };
             (id, ModuleState { record, own: empty_identity_state(at) })
         };
@@ -76,7 +76,7 @@ impl DeviceState {
         iot_edge: bool,
     ) -> Result<Option<DeviceScope>, HubError> {
         let own = DeviceScope::of(id.clone(), self.record.generation_id);
-        let stored = self.record.parent.as_deref();
+        let stored = self.record.parent();
         match (self.record.iot_edge, iot_edge) {
             (was_edge, true) => scopes.parent_of_edge(&own, was_edge, stored),
             (true, false) => scopes.without_own(&own).parent_of_leaf(stored),

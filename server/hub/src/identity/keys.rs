@@ -76,7 +76,7 @@ impl Hub {
         let cell = self.devices.get(&identity.device)?;
         let mut state = cell.lock(&identity.device)?;
         let (authentication, etag, own) = state.credentials(&identity)?;
-        let AuthenticationMechanism::Sas(keys) = authentication else {
+        let AuthenticationMechanism::Sas(mut keys) = authentication.mechanism() else {
             return Err(HubError::new(
                 ErrorCode::ArgumentInvalid,
                 format!("'{identity}' has no symmetric keys; its authentication is of another type."),
@@ -93,7 +93,7 @@ impl Hub {
         if secondary {
             keys.secondary = self.entropy.key();
         }
-        let keys = keys.clone();
+        *authentication = AuthenticationMechanism::Sas(keys.clone()).into();
         *etag = self.next_etag(*etag);
         own.attachment.end_own_credential(self, at, DisconnectReason::KeysChanged);
         Ok(RotatedKeys { identity, keys })

@@ -2,7 +2,7 @@
 
 use crate::device_session::Presence;
 use crate::error::HubError;
-use crate::identity::authentication::{AuthenticationMechanism, AuthenticationSpec};
+use crate::identity::authentication::{AuthenticationMechanism, AuthenticationSpec, StoredAuthentication};
 use crate::identity::device::{GenerationId, check_chars};
 use crate::ids::{DeviceId, ETag, ModuleId};
 use crate::limits;
@@ -41,7 +41,7 @@ pub(crate) struct ModuleRecord {
     pub(crate) generation_id: GenerationId,
     pub(crate) etag: u32,
     pub(crate) managed_by: Option<Box<str>>,
-    pub(crate) authentication: AuthenticationMechanism,
+    pub(crate) authentication: StoredAuthentication,
 }
 
 impl ModuleRecord {
@@ -52,7 +52,7 @@ impl ModuleRecord {
             generation_id: self.generation_id,
             etag: ETag::of_identity(self.etag),
             managed_by: self.managed_by.clone(),
-            authentication: self.authentication.clone(),
+            authentication: self.authentication.mechanism(),
             presence,
         }
     }

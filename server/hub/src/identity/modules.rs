@@ -109,7 +109,8 @@ impl Hub {
                 spec.authentication.as_ref(),
                 None,
                 &self.entropy,
-            )?,
+            )?
+            .into(),
         };
         let own = new_identity_state(twin, at)?;
         self.devices.census().add_modules(1)?;
@@ -135,9 +136,10 @@ impl Hub {
         let managed_by = check_managed_by(spec.managed_by.as_deref())?;
         let authentication = AuthenticationMechanism::resolve(
             spec.authentication.as_ref(),
-            Some(&module.record.authentication),
+            Some(&module.record.authentication.mechanism()),
             &self.entropy,
-        )?;
+        )?
+        .into();
         module.record.managed_by = managed_by;
         module.record.etag = self.next_etag(module.record.etag);
         if module.record.authentication != authentication {

@@ -20,9 +20,9 @@ impl Hub {
         let cell = self.devices.get(&identity.device)?;
         let state = cell.lock(&identity.device)?;
         let mechanism = match &identity.module {
-            None => state.record.authentication.clone(),
+            None => state.record.authentication.mechanism(),
             Some(module) => match state.modules.get(module) {
-                Some(module) => module.record.authentication.clone(),
+                Some(module) => module.record.authentication.mechanism(),
                 None => return Err(module_not_found(identity)),
             },
         };

@@ -11,7 +11,7 @@ use crate::error::HubError;
 use crate::gate::operations::{GetTwin, PatchTwin, ReadOwnTwin, ReplaceTwin, UpdateReported};
 use crate::gate::{Admitted, Operation};
 use crate::identity::registry::module_not_found;
-use crate::identity::{AuthenticationMechanism, DeviceScope, DeviceStatus};
+use crate::identity::{AuthenticationMechanism, DeviceScope, DeviceStatus, RareFields};
 use crate::ids::{ETag, IdentityId, IfMatch};
 use crate::state::DeviceState;
 use crate::time::Timestamp;
@@ -205,6 +205,7 @@ fn view(identity: &IdentityId, state: &DeviceState) -> Result<Twin, HubError> {
             (&module.own, module.record.etag, &module.record.authentication)
         }
     };
+    let RareFields { status_reason, status_updated, .. } = state.record.rare_fields();
     let (device_scope, parent_scopes) = match &identity.module {
         None => state.record.scopes(&identity.device),
         Some(_) => (None, Vec::new()),
@@ -218,9 +219,9 @@ fn view(identity: &IdentityId, state: &DeviceState) -> Result<Twin, HubError> {
         owner: TwinOwner {
             etag: ETag::of_identity(etag),
             status: state.record.status,
-            status_reason: state.record.status_reason.clone(),
-            status_updated: state.record.status_updated,
-            authentication: authentication.clone(),
+            status_reason,
+            status_updated,
+            authentication: authentication.mechanism(),
             presence: own.attachment.presence(),
             iot_edge: state.record.iot_edge,
             device_scope,

@@ -191,3 +191,9 @@ fn a_device_being_deleted_is_in_nobodys_way() {
     hub.devices.remove(&id("d"), &gone);
     assert_eq!(hub.device(owner(&hub, id("d"))).unwrap().status, DeviceStatus::Disabled);
 }
+
+/// A million of them, each with its twin, are to fit in 700 MB: what only some devices have stands behind a pointer.
+#[test]
+fn a_device_at_rest_takes_200_bytes_beside_its_twin_and_id() {
+    assert!(size_of::<DeviceState>() <= 200, "{} bytes", size_of::<DeviceState>());
+}
