@@ -93,7 +93,7 @@ impl Hub {
             events: EventHub::new(config.partitions),
             deadlines,
             session_generations: AtomicU64::new(0),
-            method_requests: AtomicU64::new(0),
+            method_requests: AtomicU64::new(1),
         })
     }
 

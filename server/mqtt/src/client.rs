@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hub::access::Grant;
 use hub::device_session::{Delivery, DeviceSession, SessionOptions};
 use hub::error::HubError;
-use hub::gate::operations::{Connect, ReadOwnTwin, SendTelemetry, UpdateReported};
+use hub::gate::operations::{AnswerMethod, Connect, ReadOwnTwin, SendTelemetry, UpdateReported};
 use hub::gate::{Admitted, Details, Operation, ProtocolLabel};
 use hub::ids::IdentityId;
 use hub::telemetry::DeviceMessage;
@@ -73,6 +73,11 @@ impl<'a> Client<'a> {
         // A session asks nothing before its client is online.
         let Some(device) = &self.device else { return Err(Ending::Refused) };
         match question {
+            Question::AnswerMethod { packet_id, id, response } => {
+                let by = self.admit::<AnswerMethod>(device).await.map_err(|_logged| Ending::Refused)?;
+                self.head.hub.answer_method(by, id, response).map_err(Ending::Failed)?;
+                Ok(Reply::MethodAnswered { packet_id })
+            }
             Question::ReadTwin(request) => {
                 let result = self.read_twin(device).await;
                 Ok(Reply::Twin { request, result })

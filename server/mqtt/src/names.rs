@@ -43,7 +43,7 @@ pub(crate) mod filter {
     /// Messages from other modules, after the identity.
     pub(crate) const INPUTS: &str = "inputs/#";
     /// Direct methods: this, then `#` or a method's name and more.
-    pub(crate) const METHODS: &str = "$iothub/methods/POST/";
+    pub(crate) const METHODS: &str = super::method::REQUEST;
     /// Answers to twin requests.
     pub(crate) const TWIN_RESPONSES: &str = "$iothub/twin/res/#";
     /// Desired-property notifications.
@@ -110,6 +110,8 @@ pub(crate) mod twin {
 
 /// `contract/mqtt.md 8`: direct methods.
 pub(crate) mod method {
+    /// The hub calls a method; its name and `/?$rid=` follow.
+    pub(crate) const REQUEST: &str = "$iothub/methods/POST/";
     /// The identity answers a method; a status and `/?$rid=` follow.
     pub(crate) const RESPONSE: &str = "$iothub/methods/res/";
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hub::device_session::{Delivery, Interest, SavedSession};
 use hub::error::{ErrorCode, HubError};
 use hub::ids::IdentityId;
+use hub::method::{MethodRequest, MethodRequestId, MethodResponse};
 use hub::telemetry::DeviceMessage;
 use hub::time::Timestamp;
 
@@ -37,6 +38,8 @@ pub(crate) enum Action {
 /// What only the core can do.
 #[derive(Debug)]
 pub(crate) enum Question {
+    /// Brings [`Reply::MethodAnswered`].
+    AnswerMethod { packet_id: Option<u16>, id: MethodRequestId, response: MethodResponse },
     /// Brings [`Reply::Twin`].
     ReadTwin(TwinRequest),
     /// Brings [`Reply::TelemetryAccepted`].
@@ -86,6 +89,8 @@ impl ExpectedVersion {
 pub(crate) enum Reply {
     /// The identity is online.
     Connected { saved: SavedSession, is_resumed: bool },
+    /// The answer to a method was taken, whether or not somebody still waits for it.
+    MethodAnswered { packet_id: Option<u16> },
     /// The patch was applied, and this is the reported version now; or it was not.
     Reported { request: TwinRequest, result: Result<u64, Failure> },
     /// The message is in the event hub.
@@ -138,6 +143,12 @@ struct Connected {
     keep_session: bool,
     subscriptions: Subscriptions,
 }
+
+/// What the core is asked to tell, and the subscription that asks for it.
+const INTERESTS: [(Interest, Subscription); 2] = [
+    (Interest::DesiredProperties, Subscription::DesiredProperties),
+    (Interest::Methods, Subscription::Methods),
+];
 
 impl Session {
     pub(crate) fn new() -> Self {
@@ -199,15 +210,27 @@ impl Session {
                 }
                 _ => Actions::new(),
             },
-            Delivery::MethodInvoked(_) => Actions::new(),
+            Delivery::MethodInvoked(request) => self.on_method(request),
         }
+    }
+
+    /// A service calls a method. One that only other methods' filters are there for is not told of.
+    fn on_method(&self, request: MethodRequest) -> Actions {
+        let Stage::Connected(connected) = &self.stage else { return Actions::new() };
+        let topic = Topic::MethodRequest { name: request.name.as_str(), rid: request.id }.to_string();
+        if !connected.subscriptions.lets_through(&topic) {
+            return Actions::new();
+        }
+        vec![Action::Send(Outgoing::Publish { topic, payload: request.payload })]
     }
 
     /// An action brought this.
     pub(crate) fn on_reply(&mut self, reply: Reply) -> Actions {
         match reply {
             Reply::Connected { saved, is_resumed } => self.on_connected(saved, is_resumed),
-            Reply::TelemetryAccepted { packet_id } => acknowledge(packet_id).collect(),
+            Reply::MethodAnswered { packet_id } | Reply::TelemetryAccepted { packet_id } => {
+                acknowledge(packet_id).collect()
+            }
             Reply::Twin { request, result } => {
                 let answer = |twin| Answer { status: 200, version: None, body: twin };
                 self.answer_twin(&request, result.map(answer))
@@ -245,8 +268,8 @@ impl Session {
         let subscriptions = Subscriptions::restore(saved, &identity);
         let session_present = is_resumed && keep_session;
         let mut actions = vec![Action::Send(Outgoing::ConnAck(ConnAck::Accepted { session_present }))];
-        if subscriptions.has(Subscription::DesiredProperties) {
-            actions.push(Action::Tell(Notice::Subscribe(Interest::DesiredProperties)));
+        for (interest, _) in INTERESTS.iter().filter(|(_, wanted)| subscriptions.has(*wanted)) {
+            actions.push(Action::Tell(Notice::Subscribe(*interest)));
         }
         self.stage = Stage::Connected(Connected { identity, keep_session, subscriptions });
         actions
@@ -322,11 +345,12 @@ impl Connected {
         if self.subscriptions == *before {
             return;
         }
-        let wants = |subscriptions: &Subscriptions| subscriptions.has(Subscription::DesiredProperties);
-        match (wants(before), wants(&self.subscriptions)) {
-            (false, true) => actions.push(Action::Tell(Notice::Subscribe(Interest::DesiredProperties))),
-            (true, false) => actions.push(Action::Tell(Notice::Unsubscribe(Interest::DesiredProperties))),
-            (true, true) | (false, false) => {}
+        for (interest, wanted) in INTERESTS {
+            match (before.has(wanted), self.subscriptions.has(wanted)) {
+                (false, true) => actions.push(Action::Tell(Notice::Subscribe(interest))),
+                (true, false) => actions.push(Action::Tell(Notice::Unsubscribe(interest))),
+                (true, true) | (false, false) => {}
+            }
         }
         if self.keep_session {
             actions.push(Action::Tell(Notice::Keep(self.subscriptions.to_saved())));
@@ -353,12 +377,20 @@ impl Connected {
                 patch: publish.payload,
                 version: version.map(|version| ExpectedVersion(version.number())),
             })),
-            // No method call is under way, so the rid is unknown: ignored, `contract/mqtt.md 8`.
-            Topic::MethodResponse { .. } => {
-                actions.push(Action::Tell(Notice::Alive));
-                actions.extend(acknowledge(packet_id));
+            Topic::MethodResponse { rid, status } => match rid.of_method() {
+                Some(id) => {
+                    let response = MethodResponse { status, payload: Some(publish.payload) };
+                    actions.push(Action::Ask(Question::AnswerMethod { packet_id, id, response }));
+                }
+                // No call of this hub is named like that: ignored like one that is over, `contract/mqtt.md 8`.
+                None => {
+                    actions.push(Action::Tell(Notice::Alive));
+                    actions.extend(acknowledge(packet_id));
+                }
+            },
+            Topic::DesiredChanged { .. } | Topic::MethodRequest { .. } | Topic::TwinResponse { .. } => {
+                return Err(unknown_topic(text));
             }
-            Topic::DesiredChanged { .. } | Topic::TwinResponse { .. } => return Err(unknown_topic(text)),
         }
         Ok(())
     }

@@ -45,6 +45,13 @@ impl Subscriptions {
         self.0.iter().any(|entry| entry.means == wanted)
     }
 
+    /// Whether a method's topic is one that a filter asks for: all methods, or single ones.
+    pub(crate) fn lets_through(&self, method_topic: &str) -> bool {
+        self.0
+            .iter()
+            .any(|entry| entry.means == Subscription::Methods && matches(&entry.saved.filter, method_topic))
+    }
+
     /// Grants a filter or refuses it. One that is there already keeps its time, unless its QoS changes.
     pub(crate) fn add(
         &mut self,
@@ -139,6 +146,20 @@ fn is_well_formed(levels: &str) -> bool {
     true
 }
 
+/// Whether a well-formed filter asks for a topic.
+fn matches(filter: &str, topic: &str) -> bool {
+    let mut levels = topic.split('/');
+    for wanted in filter.split('/') {
+        match (wanted, levels.next()) {
+            (filter::ANY_REST, _) => return true,
+            (filter::ANY_LEVEL, Some(_)) => {}
+            (wanted, Some(level)) if wanted == level => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
+}
+
 #[cfg(test)]
 #[expect(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
@@ -229,6 +250,32 @@ mod tests {
         assert_ne!(subscriptions.add(filter(0), &identity, at(0)), SubscribeCode::Refused);
         subscriptions.remove(&filter(0).filter);
         assert_ne!(subscriptions.add(filter(SAVED_SUBSCRIPTIONS), &identity, at(0)), SubscribeCode::Refused);
+    }
+
+    #[test]
+    fn method_filters_let_through_the_methods_they_name() {
+        let topic = "$iothub/methods/POST/reboot/?$rid=1";
+        for (filter, lets_through) in [
+            ("$iothub/methods/POST/#", true),
+            ("$iothub/methods/POST/reboot/#", true),
+            ("$iothub/methods/POST/+/#", true),
+            ("$iothub/methods/POST/reboot/+", true),
+            ("$iothub/methods/POST/+/+", true),
+            ("$iothub/methods/POST/reboot/?$rid=1/#", true),
+            ("$iothub/methods/POST/reboot", false),
+            ("$iothub/methods/POST/reboo/#", false),
+            ("$iothub/methods/POST/reboot2/#", false),
+            ("$iothub/methods/POST/+", false),
+            ("$iothub/methods/POST/+/+/+", false),
+        ] {
+            let mut subscriptions = Subscriptions::default();
+            let code = subscriptions.add(request(filter, 1), &identity("d"), at(0));
+            assert_ne!(code, SubscribeCode::Refused, "{filter}");
+            assert_eq!(subscriptions.lets_through(topic), lets_through, "{filter}");
+        }
+        let mut others = Subscriptions::default();
+        others.add(request("$iothub/twin/res/#", 0), &identity("d"), at(0));
+        assert!(!others.lets_through(topic));
     }
 
     #[test]

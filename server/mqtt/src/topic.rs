@@ -5,6 +5,7 @@
 use std::fmt;
 
 use hub::ids::IdentityId;
+use hub::method::MethodRequestId;
 
 use crate::names::{method, telemetry, twin};
 use crate::wire::MAX_TEXT_BYTES;
@@ -18,6 +19,8 @@ const MAX_REQUEST_ID_BYTES: usize = MAX_TEXT_BYTES - 256;
 pub(crate) enum Topic<'a> {
     /// `$iothub/twin/PATCH/properties/desired/?$version={version}`
     DesiredChanged { version: u64 },
+    /// `$iothub/methods/POST/{name}/?$rid={rid}`, the rid in lower-case hex
+    MethodRequest { name: &'a str, rid: MethodRequestId },
     /// `$iothub/methods/res/{status}/?$rid={rid}`
     MethodResponse { rid: RequestId<'a>, status: i32 },
     /// `$iothub/twin/PATCH/properties/reported/[?$rid={rid}][&$version={version}]`; without a rid it is not
@@ -43,6 +46,11 @@ impl<'a> RequestId<'a> {
 
     pub(crate) fn as_str(self) -> &'a str {
         self.0
+    }
+
+    /// The method call it answers; none if the hub names no call like that.
+    pub(crate) fn of_method(self) -> Option<MethodRequestId> {
+        u64::from_str_radix(self.0, 16).ok().map(MethodRequestId)
     }
 }
 
@@ -89,6 +97,10 @@ impl<'a> Topic<'a> {
                 version: version(query).and_then(Version::number),
             });
         }
+        if let Some(rest) = text.strip_prefix(method::REQUEST) {
+            let (name, query) = rest.rsplit_once('/')?;
+            return Some(Self::MethodRequest { name, rid: request_id(query)?.of_method()? });
+        }
         let (status, query) = text.strip_prefix(method::RESPONSE)?.split_once('/')?;
         Some(Self::MethodResponse { rid: request_id(query)?, status: status.parse().ok()? })
     }
@@ -105,6 +117,9 @@ impl fmt::Display for Topic<'_> {
         match *self {
             Self::DesiredChanged { version } => {
                 write!(f, "{}?{}={version}", twin::PATCH_DESIRED, twin::VERSION)
+            }
+            Self::MethodRequest { name, rid } => {
+                write!(f, "{}{name}/?{}={:x}", method::REQUEST, twin::REQUEST_ID, rid.0)
             }
             Self::MethodResponse { rid, status } => {
                 write!(f, "{}{status}/?{}={}", method::RESPONSE, twin::REQUEST_ID, rid.as_str())

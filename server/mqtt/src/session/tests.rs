@@ -15,6 +15,15 @@ fn shown(actions: &Actions) -> Vec<String> {
 
 fn show(action: &Action) -> String {
     match action {
+        Action::Ask(Question::AnswerMethod { packet_id, id, response }) => {
+            let payload = response.payload.as_deref().map(|it| it.escape_ascii().to_string());
+            format!(
+                "answer {} with {} {:?} {packet_id:?}",
+                id.0,
+                response.status,
+                payload.unwrap_or_default()
+            )
+        }
         Action::Ask(Question::ReadTwin(request)) => format!("read twin {:?}", request.rid),
         Action::Ask(Question::SendTelemetry { packet_id, message }) => {
             format!("telemetry {packet_id:?} {:?} {:?}", message.body, message.properties.application)
@@ -110,6 +119,8 @@ fn failure(code: ErrorCode) -> Failure {
     let error = HubError::new(code, "no");
     Failure { body: Bytes::from_static(b"{error}"), code, ending: Ending::Failed(error) }
 }
+
+mod methods;
 
 mod connecting {
     use super::*;
@@ -320,12 +331,6 @@ mod publishing {
         let mut not_text = publish("", None, "");
         not_text.topic = Bytes::from_static(b"devices/\xff");
         assert_eq!(on(&mut connected(&[]), Packet::Publish(not_text)), ["close Broken(TopicNotText)"]);
-    }
-
-    #[test]
-    fn an_answer_to_a_method_nobody_called_is_acknowledged_and_ignored() {
-        let answer = publish("$iothub/methods/res/200/?$rid=1", Some(3), "{}");
-        assert_eq!(on(&mut connected(&[]), Packet::Publish(answer)), ["Alive", "PubAck { packet_id: 3 }"]);
     }
 
     #[test]

@@ -78,9 +78,19 @@ fn a_version_that_is_no_number_is_still_a_version() {
 
 #[test]
 fn method_responses_give_their_status() {
-    for (text, status) in [("200", 200), ("-1", -1)] {
+    for (text, status) in [("200", 200), ("0", 0), ("-1", -1), ("-2147483648", i32::MIN)] {
         let text = format!("$iothub/methods/res/{text}/?$rid=a");
         assert_eq!(Topic::parse(&text), Some(Topic::MethodResponse { rid: rid("a"), status }), "{text}");
+    }
+}
+
+#[test]
+fn a_method_response_names_its_call_in_hex_and_any_other_rid_names_none() {
+    for (text, id) in [("0", Some(0)), ("1f", Some(0x1f)), ("ffffffffffffffff", Some(u64::MAX))] {
+        assert_eq!(rid(text).of_method(), id.map(MethodRequestId), "{text}");
+    }
+    for text in ["g", "-1", "10000000000000000", "1/", "0fb5-2e", " 1"] {
+        assert_eq!(rid(text).of_method(), None, "{text}");
     }
 }
 
@@ -105,7 +115,15 @@ fn any_other_topic_is_none() {
         "$iothub/methods/res/ok/?$rid=1",
         "$iothub/methods/res/200/",
         "$iothub/methods/res/200",
-        "$iothub/methods/POST/m/?$rid=1",
+        "$iothub/methods/res/2147483648/?$rid=1",
+        "$iothub/methods/res//?$rid=1",
+        "$iothub/methods/res/200/?$rid=",
+        "$iothub/methods/res/200/extra/?$rid=1",
+        "$iothub/methods/res/?$rid=1",
+        "$iothub/methods/POST/m",
+        "$iothub/methods/POST/m/",
+        "$iothub/methods/POST/?$rid=1",
+        "$iothub/methods/PUT/m/?$rid=1",
         "$iothub/telemetry",
     ];
     for text in rows {
@@ -121,6 +139,8 @@ fn answers_and_notifications_are_spelled_as_sdks_expect() {
     assert_eq!(answer.to_string(), "$iothub/twin/res/204/?$rid=1&$version=7");
     let notification = Topic::DesiredChanged { version: 9 };
     assert_eq!(notification.to_string(), "$iothub/twin/PATCH/properties/desired/?$version=9");
+    let request = Topic::MethodRequest { name: "thermostat1*getMaxMinReport", rid: MethodRequestId(0x1af) };
+    assert_eq!(request.to_string(), "$iothub/methods/POST/thermostat1*getMaxMinReport/?$rid=1af");
 }
 
 #[test]
@@ -134,7 +154,7 @@ fn an_answer_to_the_longest_request_id_is_still_a_topic() {
 proptest! {
     #[test]
     fn what_is_formatted_parses_to_the_same(
-        which in 0..6,
+        which in 0..7,
         device in "[A-Za-z0-9:.%_*?!(),=@;$'-]{1,128}",
         module in proptest::option::of("[A-Za-z0-9:.%_*?!(),=@;$'-]{1,128}"),
         bag in "([a-zA-Z0-9%&=./ ]*[a-z])?",
@@ -152,6 +172,7 @@ proptest! {
             2 => Topic::PatchReported { rid: Some(rid), version: Version::parse(&digits).filter(|_| has_version) },
             3 => Topic::Telemetry { device: &device, module: module.as_deref(), bag: &bag },
             4 => Topic::TwinGet { rid },
+            5 => Topic::MethodRequest { name: &device, rid: MethodRequestId(number) },
             _ => Topic::TwinResponse { rid, status: 100 + (status.unsigned_abs() % 900) as u16, version },
         };
         let text = topic.to_string();
