@@ -9,7 +9,7 @@ use std::pin::Pin;
 
 use futures_util::stream::{SelectAll, Stream};
 use hub::api_version::ApiVersion;
-use hub::device_session::{Delivery as SessionDelivery, DisconnectReason};
+use hub::device_session::{Delivery as SessionDelivery, DisconnectReason, Interest};
 use hub::gate::{Details, ProtocolLabel};
 use hub::ids::IdentityId;
 use net::{Carrier, PeerInfo};
@@ -101,7 +101,7 @@ impl<'h> Links<'h> {
                 self.clear();
             }
             Event::LinkClosed(link) => self.on_link_closed(link),
-            Event::LinkReady(link) => tracing::trace!(?link, "first credit"),
+            Event::LinkReady(link) => self.on_link_ready(link),
             Event::Opened(host) => self.host = host.or_else(|| self.host.take()),
             Event::Sasl(request) => {
                 let accepted = self.on_sasl(request);
@@ -211,6 +211,9 @@ impl<'h> Links<'h> {
     ) {
         let Some(connected) = self.connected.get_mut(identity) else { return };
         let replaced = connected.attach(kind, link);
+        if replaced.is_some() {
+            connected.link_gone(kind);
+        }
         if kind == DeviceLink::TwinReplies {
             let early = std::mem::take(&mut connected.early_replies);
             let is_open = early.into_iter().all(|reply| engine.send(link, reply));
@@ -231,8 +234,19 @@ impl<'h> Links<'h> {
         if let Some(LinkNode::Device(identity, kind)) = self.nodes.remove(&link)
             && let Some(connected) = self.connected.get_mut(&identity)
         {
-            connected.detach(kind, link);
+            if connected.detach(kind, link) {
+                connected.link_gone(kind);
+            }
             self.disconnect_if_unused(&identity);
+        }
+    }
+
+    /// A client that never gives credit is not asked to perform methods (contract/amqp.md 4.4).
+    fn on_link_ready(&self, link: LinkId) {
+        if let Some(LinkNode::Device(identity, DeviceLink::MethodRequests)) = self.nodes.get(&link)
+            && let Some(connected) = self.connected.get(identity)
+        {
+            connected.session.subscribe(Interest::Methods);
         }
     }
 

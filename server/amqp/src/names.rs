@@ -100,6 +100,12 @@ pub(crate) mod telemetry {
     pub(crate) const SENDER_CLAIMS: &[&str] = &["iothub-connection-device-id", "iothub-connection-module-id"];
 }
 
+/// Direct methods. contract/amqp.md 4.4.
+pub(crate) mod methods {
+    pub(crate) const NAME: &str = "IoThub-methodname";
+    pub(crate) const STATUS: &str = "IoThub-status";
+}
+
 /// Twin requests, replies and notifications. contract/amqp.md 4.5.
 pub(crate) mod twin {
     pub(crate) const DELETE: &str = "DELETE";

@@ -132,6 +132,11 @@ impl Hub {
         TrackingId::new(self.entropy.wide(), self.clock.now())
     }
 
+    /// Random bits for ids that a head gives out.
+    pub fn random_bits(&self) -> u128 {
+        self.entropy.wide()
+    }
+
     /// When the earliest thing falls due.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.next()

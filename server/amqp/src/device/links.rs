@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
-use hub::device_session::DeviceSession;
+use hub::device_session::{DeviceSession, Interest};
 use hub::twin::Arrays;
 
+use super::methods::{self, Correlation};
 use super::{telemetry, twin};
 use crate::address::IdentityNode;
 use crate::engine::LinkId;
@@ -22,6 +23,10 @@ pub(crate) enum DeviceLink {
     CloudToDevice,
     /// A module receives messages routed to its inputs. Nothing is routed without an edge runtime.
     Inputs,
+    /// The client is asked to perform direct methods.
+    MethodRequests,
+    /// The client answers them.
+    MethodResponses,
     /// The client sends telemetry.
     Telemetry,
     /// The client receives replies and notifications.
@@ -40,10 +45,10 @@ impl DeviceLink {
             (IdentityNode::Events, true) if is_module => Some(Self::Inputs),
             (IdentityNode::Twin, false) => Some(Self::TwinRequests),
             (IdentityNode::Twin, true) => Some(Self::TwinReplies),
+            (IdentityNode::Methods, false) => Some(Self::MethodResponses),
+            (IdentityNode::Methods, true) => Some(Self::MethodRequests),
             (IdentityNode::DeviceBound, true) => Some(Self::CloudToDevice),
-            (IdentityNode::Events, true)
-            | (IdentityNode::DeviceBound, false)
-            | (IdentityNode::Methods, _) => None,
+            (IdentityNode::Events, true) | (IdentityNode::DeviceBound, false) => None,
         }
     }
 
@@ -51,6 +56,7 @@ impl DeviceLink {
     pub(crate) const fn max_message_bytes(self) -> usize {
         match self {
             Self::Telemetry => telemetry::DELIVERY_BYTES_MAX,
+            Self::MethodRequests | Self::MethodResponses => methods::RESPONSE_BYTES_MAX,
             Self::CloudToDevice | Self::Inputs | Self::TwinReplies | Self::TwinRequests => {
                 twin::REQUEST_BYTES_MAX
             }
@@ -69,12 +75,13 @@ pub(crate) struct Connected {
     pub(crate) arrays: Arrays,
     /// Encoded replies for a twin receiver that is still to come.
     pub(crate) early_replies: VecDeque<Bytes>,
+    pub(crate) correlation: Correlation,
 }
 
 impl Connected {
-    pub(crate) fn new(session: Arc<DeviceSession>, listening: AbortHandle) -> Self {
+    pub(crate) fn new(session: Arc<DeviceSession>, listening: AbortHandle, correlation: Correlation) -> Self {
         let (links, arrays) = ([None; DeviceLink::KINDS], Arrays::Allowed);
-        Self { session, listening, links, arrays, early_replies: VecDeque::new() }
+        Self { session, listening, links, arrays, early_replies: VecDeque::new(), correlation }
     }
 
     pub(crate) const fn link(&self, kind: DeviceLink) -> Option<LinkId> {
@@ -93,6 +100,13 @@ impl Connected {
             self.links[kind as usize] = None;
         }
         is_current
+    }
+
+    /// A link of that kind went, detached or replaced by one that has no credit yet.
+    pub(crate) fn link_gone(&self, kind: DeviceLink) {
+        if kind == DeviceLink::MethodRequests {
+            self.session.unsubscribe(Interest::Methods);
+        }
     }
 
     pub(crate) fn has_links(&self) -> bool {
@@ -115,9 +129,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cloud_to_device_messages_go_only_to_the_client() {
+    fn methods_go_both_ways_and_cloud_to_device_messages_only_to_the_client() {
         for is_module in [false, true] {
             let of = |node, receives| DeviceLink::of(node, receives, is_module);
+            assert_eq!(of(IdentityNode::Methods, true), Some(DeviceLink::MethodRequests));
+            assert_eq!(of(IdentityNode::Methods, false), Some(DeviceLink::MethodResponses));
             assert_eq!(of(IdentityNode::DeviceBound, true), Some(DeviceLink::CloudToDevice));
             assert_eq!(of(IdentityNode::DeviceBound, false), None);
         }

@@ -5,6 +5,7 @@
 //! defaults. So the few frames a server sends are written field by field; nothing is trimmed by construction.
 
 use bytes::{BufMut, BytesMut};
+use uuid::Uuid;
 
 /// Frame header: size, data offset, type, channel.
 pub(crate) const FRAME_HEADER_BYTES: usize = 8;
@@ -187,6 +188,15 @@ impl Writer<'_> {
         }
         self.0.put_slice(bytes);
     }
+}
+
+/// An encoded uuid, as an id that echoes through the other end.
+pub(crate) fn uuid(id: Uuid) -> [u8; 17] {
+    let mut encoded = [0x98; 17];
+    if let Some((_, bytes)) = encoded.split_first_mut() {
+        bytes.copy_from_slice(id.as_bytes());
+    }
+    encoded
 }
 
 #[cfg(test)]

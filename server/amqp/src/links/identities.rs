@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::{Credential, Presented};
+use bytes::Bytes;
 use futures_util::future::AbortHandle;
 use futures_util::stream::{self, abortable};
 use hub::access::Grant;
@@ -16,6 +17,7 @@ use hub::ids::{IdentityId, ModuleId};
 use super::{LinkNode, Links, unauthorized};
 use crate::address::IdentityAddress;
 use crate::device::links::{Connected, DeviceLink};
+use crate::device::methods::{self, Correlation};
 use crate::device::twin;
 use crate::engine::{AttachRequest, Condition, Engine};
 use crate::error::{refusal, session_end};
@@ -71,7 +73,10 @@ impl Links<'_> {
         };
         let session = Arc::new(hub.connect(admitted, options).map_err(refuse)?);
         let listening = self.listen(Arc::clone(&session));
-        self.connected.insert(identity.clone(), Connected::new(session, listening));
+        self.connected.insert(
+            identity.clone(),
+            Connected::new(session, listening, Correlation::new(hub.random_bits())),
+        );
         self.was_authenticated = true;
         Ok(())
     }
@@ -110,19 +115,29 @@ impl Links<'_> {
         let (identity, delivery) = delivery;
         match delivery {
             SessionDelivery::DesiredChanged(change) => {
-                let link = self
-                    .connected
-                    .get(&identity)
-                    .and_then(|connected| connected.link(DeviceLink::TwinReplies));
-                if let Some(link) = link
-                    && !engine.send(link, twin::notification(&change))
-                {
-                    self.on_link_closed(link);
-                }
+                self.notify(&identity, DeviceLink::TwinReplies, engine, |_| twin::notification(&change));
             }
-            // Until the methods link subscribes, no session is told of methods.
-            SessionDelivery::MethodInvoked(_) => {}
+            SessionDelivery::MethodInvoked(request) => {
+                self.notify(&identity, DeviceLink::MethodRequests, engine, |connected| {
+                    methods::request(&request, connected.correlation)
+                });
+            }
             SessionDelivery::Closed(reason) => self.on_session_closed(&identity, reason, engine),
+        }
+    }
+
+    /// Sends what the core has for an identity on the link for it, if there still is one.
+    fn notify(
+        &mut self,
+        identity: &IdentityId,
+        kind: DeviceLink,
+        engine: &mut Engine,
+        message: impl FnOnce(&Connected) -> Bytes,
+    ) {
+        let Some(connected) = self.connected.get(identity) else { return };
+        let Some(link) = connected.link(kind) else { return };
+        if !engine.send(link, message(connected)) {
+            self.on_link_closed(link);
         }
     }
 

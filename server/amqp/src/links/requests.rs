@@ -1,15 +1,16 @@
-//! What clients send on their links: tokens, telemetry, twin requests.
+//! What clients send on their links: tokens, telemetry, method responses, twin requests.
 
 use std::sync::Arc;
 
 use hub::access::Grant;
 use hub::error::{ErrorCode, HubError};
-use hub::gate::operations::SendTelemetry;
+use hub::gate::operations::{AnswerMethod, SendTelemetry};
 use hub::ids::IdentityId;
 
 use super::{LinkNode, Links, unauthorized};
 use crate::cbs::{self, PutToken, renews};
 use crate::device::links::{DeviceLink, EARLY_REPLIES_MAX};
+use crate::device::methods::Answer;
 use crate::device::telemetry::Telemetry;
 use crate::device::twin;
 use crate::engine::message::Message;
@@ -22,14 +23,25 @@ impl Links<'_> {
         match self.nodes.get(&link).cloned() {
             Some(LinkNode::CbsRequests) => self.on_put_token(link, delivery, engine),
             Some(LinkNode::Device(identity, DeviceLink::Telemetry)) => {
-                self.on_telemetry(&identity, link, delivery, engine).await;
+                let sent = self.send_telemetry(&identity, delivery).await;
+                settle(&identity, link, delivery, sent, engine);
+            }
+            Some(LinkNode::Device(identity, DeviceLink::MethodResponses)) => {
+                let answered = self.answer_method(&identity, delivery).await;
+                settle(&identity, link, delivery, answered, engine);
             }
             Some(LinkNode::Device(identity, DeviceLink::TwinRequests)) => {
                 self.on_twin_request(&identity, link, delivery, engine).await;
             }
             Some(
                 LinkNode::CbsReplies
-                | LinkNode::Device(_, DeviceLink::CloudToDevice | DeviceLink::Inputs | DeviceLink::TwinReplies),
+                | LinkNode::Device(
+                    _,
+                    DeviceLink::CloudToDevice
+                    | DeviceLink::Inputs
+                    | DeviceLink::MethodRequests
+                    | DeviceLink::TwinReplies,
+                ),
             )
             | None => {}
         }
@@ -80,33 +92,13 @@ impl Links<'_> {
         replies.max_by_key(|link| (link.channel == channel, link.handle))
     }
 
-    async fn on_telemetry(
-        &mut self,
-        identity: &IdentityId,
-        link: LinkId,
-        delivery: &Delivery,
-        engine: &mut Engine,
-    ) {
-        let outcome = match self.send_telemetry(identity, delivery).await {
-            Ok(()) => Outcome::Accepted,
-            Err(ref condition) => {
-                let (device, text) = (&identity.device, &condition.description);
-                tracing::debug!(%device, code = condition.name, "message refused: {text}");
-                return engine.settle(link, delivery, &Outcome::Rejected(condition));
-            }
-        };
-        engine.settle(link, delivery, &outcome);
-    }
-
     async fn send_telemetry(&mut self, identity: &IdentityId, delivery: &Delivery) -> Result<(), Condition> {
         let hub = &self.head.hub;
         let refuse = |error: HubError| refusal(&error, &hub.tracking_id());
         let payload = delivery.payload.as_ref().ok_or_else(too_large)?;
         let telemetry = Telemetry::parse(delivery.format, payload)
             .map_err(|malformed| Condition::new(conditions::DECODE_ERROR, malformed.0))?;
-        let Some(connected) = self.connected.get(identity) else {
-            return Err(unauthorized(format!("'{identity}' is not connected any more")));
-        };
+        let Some(connected) = self.connected.get(identity) else { return Err(not_connected(identity)) };
         let grant = connected.session.grant();
         let admitted = hub
             .gate()
@@ -117,6 +109,22 @@ impl Links<'_> {
             Telemetry::Single(message) => hub.send_telemetry(admitted, message).map(drop).map_err(refuse),
             Telemetry::Batch(messages) => hub.send_telemetry_batch(admitted, messages).map_err(refuse),
         }
+    }
+
+    async fn answer_method(&mut self, identity: &IdentityId, delivery: &Delivery) -> Result<(), Condition> {
+        let hub = &self.head.hub;
+        let refuse = |error: HubError| refusal(&error, &hub.tracking_id());
+        let answer = Answer::parse(read(delivery)?)
+            .map_err(|malformed| Condition::new(conditions::ARGUMENT_ERROR, malformed.0))?;
+        let Some(connected) = self.connected.get(identity) else { return Err(not_connected(identity)) };
+        let Some(request) = answer.correlation_id.and_then(|id| connected.correlation.request(id)) else {
+            tracing::debug!(device = %identity.device, "a method response to no request of this session is dropped");
+            return Ok(());
+        };
+        let grant = connected.session.grant();
+        let admitted =
+            hub.gate().admit::<AnswerMethod>(&grant, identity.clone(), self.details).await.map_err(refuse)?;
+        hub.answer_method(admitted, request, answer.response).map_err(refuse)
     }
 
     async fn on_twin_request(
@@ -150,6 +158,28 @@ impl Links<'_> {
             }
         }
     }
+}
+
+/// Accepts a delivery, or rejects it with the reason why nothing became of it.
+fn settle(
+    identity: &IdentityId,
+    link: LinkId,
+    delivery: &Delivery,
+    done: Result<(), Condition>,
+    engine: &mut Engine,
+) {
+    match done {
+        Ok(()) => engine.settle(link, delivery, &Outcome::Accepted),
+        Err(condition) => {
+            let (device, text) = (&identity.device, &condition.description);
+            tracing::debug!(%device, code = condition.name, "message refused: {text}");
+            engine.settle(link, delivery, &Outcome::Rejected(&condition));
+        }
+    }
+}
+
+fn not_connected(identity: &IdentityId) -> Condition {
+    unauthorized(format!("'{identity}' is not connected any more"))
 }
 
 fn read(delivery: &Delivery) -> Result<Message, Condition> {

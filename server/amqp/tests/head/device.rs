@@ -235,6 +235,36 @@ async fn arrays_are_reported_on_links_of_an_api_version_from_2019_10_01_on() {
 }
 
 #[tokio::test]
+async fn a_patch_for_another_version_than_the_current_one_is_refused() {
+    let (world, _) = world();
+    let device = world.device("d1").await;
+    let mut client = device_client(&world, &device).await;
+    client.attach_pair(2, "/devices/d1/twin").await;
+    for (version, status) in [
+        (Value::Int(2), 412),
+        (Value::Int(1), 204),
+        (Value::Ulong(1), 412),
+        (Value::Long(2), 204),
+        (Value::Null, 204),
+        (Value::String("4".into()), 400),
+    ] {
+        let annotations = [
+            ("operation", Value::String("PATCH".into())),
+            ("resource", Value::String(REPORTED.into())),
+            ("version", version.clone()),
+        ];
+        let annotations = annotations.map(|(name, value)| (Value::Symbol(name.into()), value));
+        let annotations = section(0x72, &Value::Map(annotations.into_iter().collect()));
+        client.transfer(2, &[annotations, data(br#"{"a":1}"#)].concat()).await;
+        let reply = client.message(3).await.message;
+        assert_eq!(reply.annotation("status"), Some(Value::Int(status)), "{version:?}");
+        if status == 412 {
+            assert_eq!(reply.json()["errorCode"], 412_001);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_twin_reply_waits_for_its_link_and_for_credit() {
     let (world, _) = world();
     let device = world.device("d1").await;

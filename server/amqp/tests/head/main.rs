@@ -6,6 +6,7 @@ mod abuse;
 mod cbs;
 mod device;
 mod interop;
+mod methods;
 mod raw;
 mod sessions;
 mod world;

@@ -16,7 +16,7 @@ pub(crate) const AMQP_HEADER: &[u8; 8] = b"AMQP\x00\x01\x00\x00";
 pub(crate) const SASL_HEADER: &[u8; 8] = b"AMQP\x03\x01\x00\x00";
 
 /// Longer than any answer takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Raw {
     pub(crate) io: DuplexStream,
@@ -403,7 +403,7 @@ pub(crate) fn data(body: &[u8]) -> Vec<u8> {
 }
 
 /// Properties with a message-id at 0 or a correlation-id at 5.
-fn ids(message_id: Value, correlation_id: Value) -> Vec<u8> {
+pub(crate) fn ids(message_id: Value, correlation_id: Value) -> Vec<u8> {
     let mut fields = vec![Value::Null; 6];
     fields[0] = message_id;
     fields[5] = correlation_id;
