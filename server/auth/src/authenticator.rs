@@ -182,7 +182,7 @@ impl Authenticator {
             Some(_) => CredentialKind::SasModuleKey,
             None => CredentialKind::SasDeviceKey,
         };
-        Ok(grant(identity, Some(token.expires_at()), credential))
+        Ok(grant(identity, Some(token.expires_at()), credential, &found.mechanism))
     }
 
     /// The identity a token is for where the connection names none: the first reading that exists.
@@ -244,6 +244,7 @@ impl Authenticator {
             permissions: policy.permissions,
             expires_at: Some(token.expires_at()),
             credential: CredentialKind::SasPolicy,
+            revision: None,
         })
     }
 
@@ -298,7 +299,7 @@ impl Authenticator {
             }
         };
         check_enabled(identity, &found)?;
-        Ok(grant(identity.clone(), None, credential))
+        Ok(grant(identity.clone(), None, credential, &found.mechanism))
     }
 
     fn authority_signed(
@@ -398,13 +399,19 @@ fn scope_named(reach: &Reach) -> Option<Scope> {
     }
 }
 
-fn grant(identity: IdentityId, expires_at: Option<Timestamp>, credential: CredentialKind) -> Grant {
+fn grant(
+    identity: IdentityId,
+    expires_at: Option<Timestamp>,
+    credential: CredentialKind,
+    registered: &AuthenticationMechanism,
+) -> Grant {
     Grant {
         subject: Subject::Identity(identity.clone()),
         scope: Scope::Identity(identity),
         permissions: Permissions::DEVICE_CONNECT,
         expires_at,
         credential,
+        revision: Some(registered.revision()),
     }
 }
 

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::error::{ErrorCode, HubError};
+use crate::identity::AuthenticationRevision;
 use crate::ids::{DeviceId, IdentityId};
 use crate::limits;
 use crate::time::Timestamp;
@@ -61,7 +62,7 @@ impl fmt::Display for Permissions {
 }
 
 /// A shared key of 16 to 64 bytes. Prints as `***`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SymmetricKey(Box<[u8]>);
 
 impl SymmetricKey {
@@ -110,7 +111,7 @@ impl fmt::Debug for SymmetricKey {
 }
 
 /// A primary and a secondary key, either of which signs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SymmetricKeys {
     /// Tried first.
     pub primary: SymmetricKey,
@@ -201,6 +202,9 @@ pub struct Grant {
     pub expires_at: Option<Timestamp>,
     /// What was presented.
     pub credential: CredentialKind,
+    /// What the identity was registered with when this was earned; `None` when it rests on no identity's own
+    /// credential.
+    pub revision: Option<AuthenticationRevision>,
 }
 
 impl Grant {
@@ -318,6 +322,7 @@ mod tests {
             permissions: Permissions::DEVICE_CONNECT,
             expires_at: None,
             credential: CredentialKind::SasPolicy,
+            revision: None,
         };
         assert!(grant.covers(&device) && grant.covers(&module));
         assert!(!grant.covers(&IdentityId::parse("e", None).unwrap()));

@@ -18,7 +18,8 @@ mod statistics;
 
 pub(crate) use authentication::StoredAuthentication;
 pub use authentication::{
-    Authentication, AuthenticationMechanism, AuthenticationSpec, AuthenticationType, Thumbprint, Thumbprints,
+    Authentication, AuthenticationMechanism, AuthenticationRevision, AuthenticationSpec, AuthenticationType,
+    Thumbprint, Thumbprints,
 };
 pub use bulk::{BulkChange, BulkResult, BulkRow, ImportMode, RowError, RowId};
 pub use device::{Device, DeviceSpec, DeviceStatus, GenerationId};

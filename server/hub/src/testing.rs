@@ -35,6 +35,7 @@ pub(crate) fn policy_grant(hub: &Hub, name: &str) -> Arc<Grant> {
         permissions: policy.permissions,
         expires_at: None,
         credential: CredentialKind::SasPolicy,
+        revision: None,
     })
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn identity_grant(identity: &IdentityId, expires_at: Option<Timestamp
         permissions: Permissions::DEVICE_CONNECT,
         expires_at,
         credential: CredentialKind::SasDeviceKey,
+        revision: None,
     })
 }
 

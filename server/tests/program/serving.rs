@@ -142,6 +142,7 @@ async fn owner<O: Operation>(app: &App, target: O::Target) -> Admitted<O> {
         permissions: Permissions::REGISTRY_WRITE,
         expires_at: None,
         credential: CredentialKind::SasPolicy,
+        revision: None,
     };
     let details = Details { protocol: ProtocolLabel("test"), connection: None };
     app.hub.gate().admit(&Arc::new(grant), target, details).await.unwrap()

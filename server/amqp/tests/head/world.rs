@@ -87,6 +87,7 @@ impl World {
             permissions: owner.permissions,
             expires_at: None,
             credential: CredentialKind::SasPolicy,
+            revision: None,
         });
         let details = Details { protocol: ProtocolLabel("test"), connection: None };
         self.hub.gate().admit::<O>(&grant, target, details).await.unwrap()

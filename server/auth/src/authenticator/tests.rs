@@ -163,6 +163,7 @@ fn a_device_token_is_good_for_its_device_until_it_expires_and_not_from_then_on()
         permissions: Permissions::DEVICE_CONNECT,
         expires_at: Some(bench.in_an_hour()),
         credential: CredentialKind::SasDeviceKey,
+        revision: Some(bench.hub.authentication(&d1).unwrap().mechanism.revision()),
     };
     assert_eq!(*granted, expected);
     bench.clock.advance(Duration::from_secs(3599));

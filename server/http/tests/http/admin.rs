@@ -194,6 +194,7 @@ fn own_grant(identity: &IdentityId) -> Arc<Grant> {
         permissions: Permissions::DEVICE_CONNECT,
         expires_at: Some(Timestamp::from_unix_secs(NOW_SECS + 60)),
         credential: CredentialKind::SasModuleKey,
+        revision: None,
     })
 }
 

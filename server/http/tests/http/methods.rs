@@ -34,6 +34,7 @@ impl<'a> Listener<'a> {
             permissions: Permissions::DEVICE_CONNECT,
             expires_at: None,
             credential: CredentialKind::SasDeviceKey,
+            revision: None,
         });
         let by = harness.hub.gate().admit::<Connect>(&grant, identity.clone(), DETAILS).await.unwrap();
         let options = SessionOptions {

@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 use crate::Hub;
 use crate::access::{CredentialKind, Grant};
 use crate::device_session::attachment::{Attachment, SavedSession};
-use crate::device_session::mailbox::{Delivery, Interest, Mailbox};
+use crate::device_session::mailbox::{Delivery, DisconnectReason, Interest, Mailbox};
 use crate::error::{ErrorCode, HubError};
 use crate::gate::operations::Connect;
 use crate::gate::{Admitted, ProtocolLabel};
-use crate::identity::GenerationId;
+use crate::identity::{GenerationId, StoredAuthentication};
 use crate::ids::{ConnectionId, IdentityId};
 use crate::limits;
 use crate::state::DeviceCell;
@@ -126,7 +126,8 @@ impl Hub {
     /// Brings an identity online. A session it already has is ended first, with its Will, as taken over.
     ///
     /// # Errors
-    /// `DeviceNotFound`, `ModuleNotFound`; `IotHubUnauthorizedAccess` when the device is disabled.
+    /// `DeviceNotFound`, `ModuleNotFound`; `IotHubUnauthorizedAccess` when the device is disabled, or when the
+    /// credential was proven before the identity's keys or thumbprints were changed.
     pub fn connect(
         self: &Arc<Self>,
         by: Admitted<Connect>,
@@ -139,6 +140,11 @@ impl Hub {
             if !state.is_enabled() {
                 return Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized")
                     .with_reason(format!("device '{}' is disabled; enable it first", identity.device)));
+            }
+            let (registered, _, _) = state.credentials(&identity)?;
+            if is_stale(&grant, registered) {
+                return Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized")
+                    .with_reason(format!("the keys or thumbprints of '{identity}' were changed meanwhile")));
             }
             let generation_id = state.generation_id(&identity)?;
             let own = state.identity(&identity)?;
@@ -220,12 +226,19 @@ impl DeviceSession {
     }
 
     /// Puts a newer credential in place of the present one; the session's end moves with it.
+    ///
+    /// One that was proven before the identity's keys or thumbprints were changed ends the session.
     pub fn renew(&self, grant: Arc<Grant>) {
-        *self.core.grant.lock() = grant;
         let mut state = self.cell.lock_even_if_gone();
-        if let Ok(own) = state.identity(&self.core.identity) {
-            own.attachment.watch_expiry(&self.hub, &self.core);
+        let Ok((registered, _, own)) = state.credentials(&self.core.identity) else { return };
+        if is_stale(&grant, registered) {
+            if own.attachment.session().is_some_and(|live| live.generation == self.core.generation) {
+                own.attachment.end(&self.hub, self.hub.clock().now(), DisconnectReason::KeysChanged);
+            }
+            return;
         }
+        *self.core.grant.lock() = grant;
+        own.attachment.watch_expiry(&self.hub, &self.core);
     }
 
     /// Asks to be told about something from now on. Direct methods that wait for this are told of at once.
@@ -290,6 +303,11 @@ impl DeviceSession {
     pub fn end(self) {
         self.core.take_will();
     }
+}
+
+/// Whether the identity is registered with other keys or thumbprints than the grant was earned with.
+fn is_stale(grant: &Grant, registered: &StoredAuthentication) -> bool {
+    grant.revision.is_some_and(|revision| revision != registered.mechanism().revision())
 }
 
 impl Drop for DeviceSession {

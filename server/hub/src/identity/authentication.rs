@@ -2,6 +2,7 @@
 //! (contract/rest.md 2.3, 2.5).
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::access::{SymmetricKey, SymmetricKeys};
 use crate::entropy::Entropy;
@@ -9,7 +10,7 @@ use crate::error::{ErrorCode, HubError};
 use crate::limits;
 
 /// What an identity must present.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AuthenticationMechanism {
     /// A certificate that leads to a registered CA and carries the identity as its CN.
     CertificateAuthority,
@@ -21,7 +22,25 @@ pub enum AuthenticationMechanism {
     SelfSigned(Thumbprints),
 }
 
+/// Tells keys and thumbprints from those they are changed to. A digest, so that no identity has to count its
+/// changes; taken back to what they were, they are as good as before. Prints as `***`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct AuthenticationRevision(u64);
+
+impl fmt::Debug for AuthenticationRevision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 impl AuthenticationMechanism {
+    /// What a grant earned with this remembers of it.
+    pub fn revision(&self) -> AuthenticationRevision {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        AuthenticationRevision(hasher.finish())
+    }
+
     /// The mechanism without its secrets.
     pub const fn kind(&self) -> AuthenticationType {
         match self {
@@ -189,7 +208,7 @@ fn given(text: &Option<String>) -> Option<&str> {
 }
 
 /// A SHA-1 or SHA-256 hash of a certificate in upper-case hex.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Thumbprint(Box<str>);
 
 impl Thumbprint {
@@ -214,7 +233,7 @@ impl Thumbprint {
 }
 
 /// The certificates a self-signed identity is known by; one or both.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Thumbprints {
     /// Compared first.
     pub primary: Option<Thumbprint>,

@@ -162,6 +162,7 @@ impl Bench {
             permissions: all.into_iter().fold(Permissions::DEVICE_CONNECT, Permissions::union),
             expires_at: None,
             credential: CredentialKind::SasPolicy,
+            revision: None,
         });
         let details = Details { protocol: ProtocolLabel("test"), connection: None };
         self.hub.gate().admit(&grant, target, details).await.unwrap()

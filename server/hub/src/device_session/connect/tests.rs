@@ -6,8 +6,12 @@ use bytes::Bytes;
 
 use super::*;
 use crate::device_session::{ConnectionState, DisconnectReason, SavedSubscription};
-use crate::gate::operations::GetDevice;
-use crate::testing::{connect, connect_until, hub, identity_grant, options, owner, register};
+use crate::gate::operations::{GetDevice, UpdateDevice};
+use crate::identity::{AuthenticationSpec, AuthenticationType, DeviceSpec};
+use crate::ids::IfMatch;
+use crate::testing::{
+    admit, connect, connect_until, hub, identity_grant, options, owner, policy_grant, register,
+};
 
 fn will(text: &'static str) -> Option<DeviceMessage> {
     Some(DeviceMessage { body: Bytes::from_static(text.as_bytes()), ..DeviceMessage::default() })
@@ -115,6 +119,61 @@ async fn an_expired_credential_ends_the_session_after_its_grace_and_not_before()
     clock.advance(Duration::from_secs(1));
     hub.run_due();
     assert_eq!(session.next().await, Delivery::Closed(DisconnectReason::CredentialsExpired));
+    assert_eq!(state(&hub, &device), ConnectionState::Disconnected);
+}
+
+/// The grant a head holds that authenticated the device just now.
+fn proven(hub: &Hub, device: &IdentityId) -> Arc<Grant> {
+    let revision = hub.authentication(device).unwrap().mechanism.revision();
+    Arc::new(Grant { revision: Some(revision), ..(*identity_grant(device, None)).clone() })
+}
+
+fn update(hub: &Hub, device: &IdentityId, change: &DeviceSpec) {
+    let by = owner::<UpdateDevice>(hub, device.device.clone());
+    hub.update_device(by, change, &IfMatch::Any).unwrap();
+}
+
+fn new_keys() -> DeviceSpec {
+    let authentication = AuthenticationSpec {
+        kind: Some(AuthenticationType::Sas),
+        primary_key: Some(String::new()),
+        secondary_key: Some(String::new()),
+        ..AuthenticationSpec::default()
+    };
+    DeviceSpec { authentication: Some(authentication), ..DeviceSpec::default() }
+}
+
+#[test]
+fn a_credential_proven_before_the_keys_changed_connects_no_more() {
+    let (hub, _) = hub();
+    let device = register(&hub, "d", None);
+    let connect_by = |grant: &Arc<Grant>| {
+        hub.connect(admit::<Connect>(&hub, grant, device.clone()).unwrap(), options(1)).map(drop)
+    };
+    let grant = proven(&hub, &device);
+    update(&hub, &device, &DeviceSpec { status_reason: Some("no keys".into()), ..DeviceSpec::default() });
+    assert_eq!(connect_by(&grant), Ok(()));
+    update(&hub, &device, &new_keys());
+    assert_eq!(connect_by(&grant).unwrap_err().code(), ErrorCode::IotHubUnauthorizedAccess);
+    assert_eq!(state(&hub, &device), ConnectionState::Disconnected);
+    assert_eq!(connect_by(&proven(&hub, &device)), Ok(()));
+    let policy = policy_grant(&hub, "device");
+    update(&hub, &device, &new_keys());
+    assert_eq!(connect_by(&policy), Ok(()));
+}
+
+#[tokio::test]
+async fn renewing_with_a_credential_proven_before_the_keys_changed_ends_the_session() {
+    let (hub, _) = hub();
+    let device = register(&hub, "d", None);
+    let (stale, policy) = (proven(&hub, &device), policy_grant(&hub, "device"));
+    let by = admit::<Connect>(&hub, &policy, device.clone()).unwrap();
+    let session = hub.connect(by, options(1)).unwrap();
+    update(&hub, &device, &new_keys());
+    session.renew(proven(&hub, &device));
+    assert_eq!(state(&hub, &device), ConnectionState::Connected);
+    session.renew(stale);
+    assert_eq!(session.next().await, Delivery::Closed(DisconnectReason::KeysChanged));
     assert_eq!(state(&hub, &device), ConnectionState::Disconnected);
 }
 
