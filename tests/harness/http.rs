@@ -10,7 +10,8 @@ use crate::harness::watch::{in_time, read_to_the_end};
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    headers: Vec<(String, String)>,
+    /// Names in lower case, in the order of the answer.
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 

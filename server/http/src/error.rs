@@ -37,9 +37,11 @@ enum Style {
 }
 
 impl Failure {
-    /// The error of a direct method, which is a document inside the document.
-    pub(crate) const fn of_method(error: HubError) -> Self {
-        Self { error, style: Style::Document }
+    /// What a direct method came to is a document inside the document. A call that is wrong in itself is refused
+    /// like any other: Node shows its caller a sentence and drops the rest.
+    pub(crate) fn of_method(error: HubError) -> Self {
+        let is_wrong_itself = matches!(error.code(), ErrorCode::ArgumentInvalid | ErrorCode::MessageTooLarge);
+        Self { error, style: if is_wrong_itself { Style::Sentence } else { Style::Document } }
     }
 }
 
