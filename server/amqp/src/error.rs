@@ -20,6 +20,7 @@ pub(crate) const fn condition(code: ErrorCode) -> &'static str {
         | ErrorCode::BulkRegistryOperationFailure
         | ErrorCode::DeviceDefinedMultipleTimes
         | ErrorCode::InvalidDeviceScope
+        | ErrorCode::InvalidMessageExpiryTime
         | ErrorCode::InvalidPolicyKey
         | ErrorCode::IotHubFormatError
         | ErrorCode::GenericUnsupportedMediaType => c::ARGUMENT_ERROR,
@@ -36,9 +37,11 @@ pub(crate) const fn condition(code: ErrorCode) -> &'static str {
         | ErrorCode::CertificateNotFound
         | ErrorCode::ModuleNotFound => c::NOT_FOUND,
         ErrorCode::DeviceAlreadyExists | ErrorCode::ModuleAlreadyExistsOnDevice => c::DEVICE_ALREADY_EXISTS,
+        ErrorCode::DeviceMessageLockLost => c::MESSAGE_LOCK_LOST,
         ErrorCode::PreconditionFailed => c::PRECONDITION_FAILED,
         ErrorCode::GenericRequestEntityTooLarge | ErrorCode::MessageTooLarge => c::MESSAGE_SIZE_EXCEEDED,
         ErrorCode::DeviceMaximumInflightMethodExceeded
+        | ErrorCode::DeviceMaximumQueueDepthExceeded
         | ErrorCode::IotHubQuotaExceeded
         | ErrorCode::TooManyDevices
         | ErrorCode::TooManyModulesOnDevice => c::RESOURCE_LIMIT_EXCEEDED,
@@ -110,6 +113,8 @@ mod tests {
 401100 SystemModuleModifyUnauthorizedAccess 401 amqp:unauthorized-access
 403000 GenericForbidden 403 amqp:not-allowed
 403002 IotHubQuotaExceeded 403 amqp:resource-limit-exceeded
+403004 DeviceMaximumQueueDepthExceeded 403 amqp:resource-limit-exceeded
+403009 InvalidMessageExpiryTime 403 com.microsoft:argument-error
 403010 OperationNotAvailableInCurrentTier 403 amqp:not-allowed
 403800 DeviceMaximumInflightMethodExceeded 403 amqp:resource-limit-exceeded
 404000 GenericNotFound 404 amqp:not-found
@@ -122,6 +127,7 @@ mod tests {
 409001 DeviceAlreadyExists 409 com.microsoft:device-already-exists
 409301 ModuleAlreadyExistsOnDevice 409 com.microsoft:device-already-exists
 412001 PreconditionFailed 412 com.microsoft:precondition-failed
+412002 DeviceMessageLockLost 412 com.microsoft:message-lock-lost
 413000 GenericRequestEntityTooLarge 413 amqp:link:message-size-exceeded
 413001 MessageTooLarge 413 amqp:link:message-size-exceeded
 413002 TooManyDevices 413 amqp:resource-limit-exceeded

@@ -133,6 +133,7 @@ pub(crate) mod conditions {
     pub(crate) const HANDLE_IN_USE: &str = "amqp:session:handle-in-use";
     pub(crate) const INTERNAL_ERROR: &str = "amqp:internal-error";
     pub(crate) const INVALID_FIELD: &str = "amqp:invalid-field";
+    pub(crate) const MESSAGE_LOCK_LOST: &str = "com.microsoft:message-lock-lost";
     pub(crate) const MESSAGE_SIZE_EXCEEDED: &str = "amqp:link:message-size-exceeded";
     pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
     pub(crate) const NOT_FOUND: &str = "amqp:not-found";

@@ -139,7 +139,9 @@ const fn status(code: ErrorCode) -> StatusCode {
             StatusCode::UNAUTHORIZED
         }
         ErrorCode::DeviceMaximumInflightMethodExceeded
+        | ErrorCode::DeviceMaximumQueueDepthExceeded
         | ErrorCode::GenericForbidden
+        | ErrorCode::InvalidMessageExpiryTime
         | ErrorCode::IotHubQuotaExceeded
         | ErrorCode::OperationNotAvailableInCurrentTier => StatusCode::FORBIDDEN,
         ErrorCode::CertificateNotFound
@@ -150,7 +152,7 @@ const fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::ModuleNotFound => StatusCode::NOT_FOUND,
         ErrorCode::GenericMethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ErrorCode::DeviceAlreadyExists | ErrorCode::ModuleAlreadyExistsOnDevice => StatusCode::CONFLICT,
-        ErrorCode::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        ErrorCode::DeviceMessageLockLost | ErrorCode::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         ErrorCode::GenericRequestEntityTooLarge
         | ErrorCode::MessageTooLarge
         | ErrorCode::TooManyDevices

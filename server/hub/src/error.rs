@@ -61,6 +61,10 @@ error_codes! {
     GenericForbidden = 403000;
     /// The day's messages are used up.
     IotHubQuotaExceeded = 403002;
+    /// The device's queue is full.
+    DeviceMaximumQueueDepthExceeded = 403004;
+    /// The message's expiry lies in the past or too far ahead.
+    InvalidMessageExpiryTime = 403009;
     /// The hub's tier lacks the feature.
     OperationNotAvailableInCurrentTier = 403010;
     /// Too many direct methods wait for one identity.
@@ -85,6 +89,8 @@ error_codes! {
     ModuleAlreadyExistsOnDevice = 409301;
     /// The stored etag is not the one the caller demands.
     PreconditionFailed = 412001;
+    /// The lock on the message has ended.
+    DeviceMessageLockLost = 412002;
     /// The body is larger than the call allows.
     GenericRequestEntityTooLarge = 413000;
     /// A message is larger than the hub takes.

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod api_version;
+pub mod c2d;
 pub mod device_session;
 pub mod entropy;
 pub mod error;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::access::SharedAccessPolicy;
+use crate::c2d::Feedback;
 use crate::entropy::Entropy;
 use crate::events::EventHub;
 use crate::gate::{Gate, Journal, Rates, Tier};
@@ -73,6 +75,7 @@ pub struct Hub {
     devices: Devices,
     events: EventHub,
     deadlines: Arc<Deadlines>,
+    feedback: Feedback,
     session_generations: AtomicU64,
     method_requests: AtomicU64,
 }
@@ -92,6 +95,7 @@ impl Hub {
             devices: Devices::new(config.tier.identities()),
             events: EventHub::new(config.partitions),
             deadlines,
+            feedback: Feedback::default(),
             session_generations: AtomicU64::new(0),
             method_requests: AtomicU64::new(1),
         })
@@ -152,6 +156,8 @@ impl Hub {
         let now = self.clock.now();
         while let Some((due, deadline)) = self.deadlines.pop_due(now) {
             match &deadline {
+                Deadline::CloudToDevice { device } => self.cloud_to_device_due(device, now),
+                Deadline::Feedback => self.feedback_due(now),
                 Deadline::MethodTimeout { identity, id } => self.method_timeout_due(identity, *id),
                 Deadline::SessionExpiry { identity } => self.session_expiry_due(identity, due, now),
                 Deadline::ThrottleTurn { ticket } => self.gate.turn_due(*ticket),

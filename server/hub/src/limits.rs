@@ -107,3 +107,24 @@ pub const PRODUCT_INFO_CHARS: usize = 512;
 pub const MODEL_ID_CHARS: usize = 2048;
 /// Certificate authorities one hub registers; what the service documents.
 pub const CERTIFICATE_AUTHORITIES: usize = 25;
+
+/// Body and properties of one cloud-to-device message. contract/mqtt.md 6.1.
+pub const C2D_BYTES: usize = 64 * 1024;
+/// Messages pending for one device. contract/mqtt.md 6.1.
+pub const C2D_QUEUE_MESSAGES: usize = 50;
+/// How often a message may be given back before it is dead-lettered. contract/amqp.md 4.2.
+pub const C2D_DELIVERIES: u8 = 10;
+/// How long a delivered message stays locked. contract/amqp.md 4.2.
+pub const C2D_LOCK: Duration = Duration::from_secs(60);
+/// How long an HTTPS device may ask a lock to last; the service documents 300 s as the most.
+pub const C2D_LOCK_MAX: Duration = Duration::from_secs(300);
+/// How long a message lives unless it says so itself; feedback lives as long. contract/mqtt.md 6.1.
+pub const C2D_TTL_DEFAULT: Duration = Duration::from_secs(60 * 60);
+/// How long a message may ask to live. contract/mqtt.md 6.1.
+pub const C2D_TTL_MAX: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+/// Records of one feedback message. contract/amqp.md 4.3.
+pub const FEEDBACK_BATCH_RECORDS: usize = 64;
+/// Feedback messages locked or given back at a time; ours.
+pub const FEEDBACK_BATCHES: usize = 1000;
+/// Feedback records kept while nobody reads them; ours.
+pub const FEEDBACK_RECORDS: usize = 50_000;

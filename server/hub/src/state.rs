@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::c2d::Queue;
 use crate::device_session::Attachment;
 use crate::error::{ErrorCode, HubError};
 use crate::identity::registry::{device_not_found, module_not_found};
@@ -34,6 +35,8 @@ pub(crate) struct DeviceState {
     pub(crate) record: DeviceRecord,
     pub(crate) own: IdentityState,
     pub(crate) modules: BTreeMap<ModuleId, ModuleState>,
+    /// Messages for the device; made with the first one.
+    pub(crate) c2d: Option<Box<Queue>>,
 }
 
 /// A module beside its device.
@@ -102,6 +105,11 @@ impl DeviceState {
                 None => Err(module_not_found(identity)),
             },
         }
+    }
+
+    /// Cloud-to-device messages that wait or are locked.
+    pub(crate) fn pending_messages(&self) -> usize {
+        self.c2d.as_ref().map_or(0, |queue| queue.len())
     }
 
     pub(crate) fn is_enabled(&self) -> bool {

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
 
-use crate::ids::IdentityId;
+use crate::ids::{DeviceId, IdentityId};
 use crate::method::MethodRequestId;
 
 /// The first instant that four-digit years can show, 0001-01-01T00:00:00.
@@ -176,6 +176,10 @@ impl Clock for ManualClock {
 pub(crate) enum Deadline {
     /// A direct method was not delivered, or not answered, in its time.
     MethodTimeout { identity: IdentityId, id: MethodRequestId },
+    /// A lock or a message of a device's queue ends.
+    CloudToDevice { device: DeviceId },
+    /// The lock on a feedback batch ends.
+    Feedback,
     /// The credential an identity is connected with may have expired.
     SessionExpiry { identity: IdentityId },
     /// Somebody's turn at a throttle has come.

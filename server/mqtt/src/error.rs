@@ -34,14 +34,17 @@ pub(crate) fn twin_outcome(code: ErrorCode) -> TwinOutcome {
         | Code::InvalidPolicyKey
         | Code::InvalidProtocolVersion
         | Code::IotHubFormatError => TwinOutcome::Status(400),
-        Code::DeviceMaximumInflightMethodExceeded | Code::GenericForbidden => TwinOutcome::Status(403),
+        Code::DeviceMaximumInflightMethodExceeded
+        | Code::DeviceMaximumQueueDepthExceeded
+        | Code::GenericForbidden
+        | Code::InvalidMessageExpiryTime => TwinOutcome::Status(403),
         Code::CertificateNotFound
         | Code::DeviceConnectionClosedRemotely
         | Code::DeviceNotOnline
         | Code::GenericNotFound => TwinOutcome::Status(404),
         Code::GenericMethodNotAllowed => TwinOutcome::Status(405),
         Code::DeviceAlreadyExists | Code::ModuleAlreadyExistsOnDevice => TwinOutcome::Status(409),
-        Code::PreconditionFailed => TwinOutcome::Status(412),
+        Code::DeviceMessageLockLost | Code::PreconditionFailed => TwinOutcome::Status(412),
         Code::GenericRequestEntityTooLarge
         | Code::MessageTooLarge
         | Code::TooManyDevices

@@ -210,6 +210,8 @@ impl Session {
                 }
                 _ => Actions::new(),
             },
+            // No subscription asks for messages yet.
+            Delivery::MessagesWaiting => Actions::new(),
             Delivery::MethodInvoked(request) => self.on_method(request),
         }
     }

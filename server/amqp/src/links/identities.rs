@@ -122,6 +122,8 @@ impl Links<'_> {
                     methods::request(&request, connected.correlation)
                 });
             }
+            // No link asks for messages yet.
+            SessionDelivery::MessagesWaiting => {}
             SessionDelivery::Closed(reason) => self.on_session_closed(&identity, reason, engine),
         }
     }

@@ -241,15 +241,20 @@ impl DeviceSession {
         own.attachment.watch_expiry(&self.hub, &self.core);
     }
 
-    /// Asks to be told about something from now on. Direct methods that wait for this are told of at once.
+    /// Asks to be told about something from now on. Direct methods and messages that wait are told of at once.
     pub fn subscribe(&self, to: Interest) {
         // Under the lock, so that a call finds either a session that listens or a place to wait for one.
         let mut state = self.cell.lock_even_if_gone();
         self.core.mailbox.subscribe(to, true);
-        if to == Interest::Methods
-            && let Ok(own) = state.identity(&self.core.identity)
-        {
-            own.attachment.deliver_parked(&self.hub, self.hub.clock().now());
+        let (identity, at) = (&self.core.identity, self.hub.clock().now());
+        match to {
+            Interest::CloudToDevice => self.hub.refresh_queue(&mut state, &identity.device, at),
+            Interest::DesiredProperties => {}
+            Interest::Methods => {
+                if let Ok(own) = state.identity(identity) {
+                    own.attachment.deliver_parked(&self.hub, at);
+                }
+            }
         }
     }
 

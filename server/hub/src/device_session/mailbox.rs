@@ -14,6 +14,8 @@ use crate::method::{MethodRequest, MethodRequestId};
 /// What a session asked to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
+    /// Cloud-to-device messages.
+    CloudToDevice,
     /// Changes of the desired properties.
     DesiredProperties,
     /// Direct methods.
@@ -25,6 +27,8 @@ pub enum Interest {
 pub enum Delivery {
     /// The desired properties changed.
     DesiredChanged(DesiredChange),
+    /// Cloud-to-device messages may wait; the head takes them when it has room.
+    MessagesWaiting,
     /// A direct method was called.
     MethodInvoked(MethodRequest),
     /// The session is over; nothing comes after this.
@@ -83,6 +87,9 @@ pub(crate) struct Mailbox {
 #[derive(Debug, Default)]
 struct MailboxState {
     waiting: VecDeque<Delivery>,
+    /// A flag and no entry, as nothing is lost when it is raised twice.
+    messages_waiting: bool,
+    wants_cloud_to_device: bool,
     wants_desired_properties: bool,
     wants_methods: bool,
     closed: Option<DisconnectReason>,
@@ -92,6 +99,7 @@ impl Mailbox {
     pub(crate) fn subscribe(&self, to: Interest, wanted: bool) {
         let mut state = self.state.lock();
         match to {
+            Interest::CloudToDevice => state.wants_cloud_to_device = wanted,
             Interest::DesiredProperties => state.wants_desired_properties = wanted,
             Interest::Methods => state.wants_methods = wanted,
         }
@@ -100,6 +108,7 @@ impl Mailbox {
     pub(crate) fn wants(&self, what: Interest) -> bool {
         let state = self.state.lock();
         match what {
+            Interest::CloudToDevice => state.wants_cloud_to_device,
             Interest::DesiredProperties => state.wants_desired_properties,
             Interest::Methods => state.wants_methods,
         }
@@ -117,6 +126,17 @@ impl Mailbox {
             state.closed = Some(DisconnectReason::SlowConsumer);
             state.waiting = VecDeque::new();
         }
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Raises the flag that messages wait, if the session asked for them.
+    pub(crate) fn messages_wait(&self) {
+        let mut state = self.state.lock();
+        if !state.wants_cloud_to_device {
+            return;
+        }
+        state.messages_waiting = true;
         drop(state);
         self.arrived.notify_one();
     }
@@ -152,11 +172,13 @@ impl Mailbox {
         if let Some(reason) = state.closed {
             return Some(Delivery::Closed(reason));
         }
-        let delivery = state.waiting.pop_front();
+        let Some(delivery) = state.waiting.pop_front() else {
+            return std::mem::take(&mut state.messages_waiting).then_some(Delivery::MessagesWaiting);
+        };
         if state.waiting.is_empty() {
             state.waiting = VecDeque::new();
         }
-        delivery
+        Some(delivery)
     }
 }
 

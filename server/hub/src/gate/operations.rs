@@ -104,10 +104,16 @@ operations! {
     GetTwin              on IdentityId,            needs SERVICE_CONNECT,                  Standard, TwinReads,          metered: "GET /twins/...";
     PatchTwin            on IdentityId,            needs SERVICE_CONNECT,                  Standard, TwinUpdates,        metered: "PATCH /twins/...";
     ReplaceTwin          on IdentityId,            needs SERVICE_CONNECT,                  Standard, TwinUpdates,        metered: "PUT /twins/...";
+    SendCloudToDevice    on DeviceId,              needs SERVICE_CONNECT,                  Standard, CloudToDeviceSends, metered: "A message for a device, over AMQP or REST.";
+    PurgeCloudToDevice   on DeviceId,              needs SERVICE_CONNECT,                  Standard, -,                  -:       "DELETE /devices/{id}/commands.";
+    ReceiveFeedback      on (),                    needs SERVICE_CONNECT,                  Standard, -,                  -:       "A back end reads what became of its messages.";
+    SettleFeedback       on (),                    needs SERVICE_CONNECT,                  Standard, -,                  -:       "A back end completes or gives back feedback.";
     InvokeMethod         on IdentityId,            needs SERVICE_CONNECT (or sibling),     Standard, DirectMethods,      metered: "POST /twins/.../methods.";
     AnswerMethod         on IdentityId,            needs DEVICE_CONNECT,                   Standard, -,                  -:       "A device or module answers a direct method.";
     Connect              on IdentityId,            needs DEVICE_CONNECT,                   Basic,    Connections,        -:       "A device or module comes online.";
     ReadOwnTwin          on IdentityId,            needs DEVICE_CONNECT,                   Standard, TwinReads,          metered: "A device or module reads its twin.";
     UpdateReported       on IdentityId,            needs DEVICE_CONNECT,                   Standard, TwinUpdates,        metered: "A device or module reports properties.";
     SendTelemetry        on IdentityId,            needs DEVICE_CONNECT,                   Basic,    DeviceToCloudSends, metered: "A device or module sends a message.";
+    ReceiveCloudToDevice on DeviceId,              needs DEVICE_CONNECT,                   Standard, -,                  -:       "A device takes its next message.";
+    SettleCloudToDevice  on DeviceId,              needs DEVICE_CONNECT,                   Standard, -,                  -:       "A device completes, abandons or rejects a message.";
 }

@@ -20,6 +20,8 @@ use crate::time::{Clock, Deadline, Deadlines, Timestamp};
 /// The classes of operations that have a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Throttle {
+    /// Messages that back ends send to devices.
+    CloudToDeviceSends,
     /// Devices and modules that come online.
     Connections,
     /// Messages, or batches of them, that devices and modules send.
@@ -36,7 +38,8 @@ pub enum Throttle {
 
 impl Throttle {
     /// Every throttle, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::CloudToDeviceSends,
         Self::Connections,
         Self::DeviceToCloudSends,
         Self::DirectMethods,
@@ -48,6 +51,7 @@ impl Throttle {
     /// As the configuration spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::CloudToDeviceSends => "cloud-to-device-sends",
             Self::Connections => "connections",
             Self::DeviceToCloudSends => "device-to-cloud-sends",
             Self::DirectMethods => "direct-methods",

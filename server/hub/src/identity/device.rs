@@ -35,6 +35,8 @@ pub struct Device {
     pub parent_scopes: Vec<DeviceScope>,
     /// Whether it is connected.
     pub presence: Presence,
+    /// Cloud-to-device messages that wait or are locked.
+    pub pending_messages: usize,
 }
 
 /// The writable part of a device identity as a caller sent it.
@@ -102,7 +104,7 @@ pub(crate) struct RareFields {
 }
 
 impl DeviceRecord {
-    pub(crate) fn view(&self, id: &DeviceId, presence: Presence) -> Device {
+    pub(crate) fn view(&self, id: &DeviceId, presence: Presence, pending_messages: usize) -> Device {
         let (device_scope, parent_scopes) = self.scopes(id);
         let RareFields { status_reason, status_updated, .. } = self.rare_fields();
         Device {
@@ -117,6 +119,7 @@ impl DeviceRecord {
             device_scope,
             parent_scopes,
             presence,
+            pending_messages,
         }
     }
 

@@ -110,6 +110,7 @@ impl Hub {
                 record,
                 own: new_identity_state(twin, at)?,
                 modules: if iot_edge { self.system_modules(at) } else { Default::default() },
+                c2d: None,
             })
         })?;
         Ok(cell.lock(id)?.view(id))
@@ -186,7 +187,7 @@ impl Hub {
 
 impl DeviceState {
     fn view(&self, id: &DeviceId) -> Device {
-        self.record.view(id, self.own.attachment.presence())
+        self.record.view(id, self.own.attachment.presence(), self.pending_messages())
     }
 }
 

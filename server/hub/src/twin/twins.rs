@@ -68,6 +68,8 @@ pub struct TwinOwner {
     pub authentication: AuthenticationMechanism,
     /// Whether the identity is connected.
     pub presence: Presence,
+    /// Cloud-to-device messages that wait or are locked.
+    pub pending_messages: usize,
     /// Whether the device is an IoT Edge device.
     pub iot_edge: bool,
     /// The device's scope; a module shows none.
@@ -223,6 +225,7 @@ fn view(identity: &IdentityId, state: &DeviceState) -> Result<Twin, HubError> {
             status_updated,
             authentication: authentication.mechanism(),
             presence: own.attachment.presence(),
+            pending_messages: if identity.is_module() { 0 } else { state.pending_messages() },
             iot_edge: state.record.iot_edge,
             device_scope,
             parent_scopes,
