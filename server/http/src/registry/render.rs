@@ -45,7 +45,7 @@ struct DeviceJson<'a> {
     connection_state_updated_time: String,
     status_updated_time: String,
     last_activity_time: String,
-    cloud_to_device_message_count: u32,
+    cloud_to_device_message_count: usize,
     authentication: AuthenticationJson<'a>,
     capabilities: Capabilities,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ impl<'a> From<&'a Device> for DeviceJson<'a> {
             connection_state_updated_time: stamp(state_updated),
             status_updated_time: stamp(device.status_updated),
             last_activity_time: stamp(last_activity),
-            cloud_to_device_message_count: WAITING_MESSAGES,
+            cloud_to_device_message_count: device.pending_messages,
             authentication: AuthenticationJson::from(&device.authentication),
             capabilities: Capabilities { iot_edge: device.iot_edge },
             device_scope: device.device_scope.as_ref().map(ToString::to_string),
@@ -87,7 +87,7 @@ struct ModuleJson<'a> {
     connection_state: &'static str,
     connection_state_updated_time: String,
     last_activity_time: String,
-    cloud_to_device_message_count: u32,
+    cloud_to_device_message_count: usize,
     authentication: AuthenticationJson<'a>,
 }
 
@@ -103,7 +103,7 @@ impl<'a> From<&'a Module> for ModuleJson<'a> {
             connection_state: connection_state(state),
             connection_state_updated_time: stamp(state_updated),
             last_activity_time: stamp(last_activity),
-            cloud_to_device_message_count: WAITING_MESSAGES,
+            cloud_to_device_message_count: 0,
             authentication: AuthenticationJson::from(&module.authentication),
         }
     }
@@ -205,6 +205,3 @@ pub(crate) const fn authentication_type(kind: AuthenticationType) -> &'static st
 fn stamp(at: Option<Timestamp>) -> String {
     at.map_or_else(|| term::UNSET_IN_IDENTITY.to_owned(), |at| at.to_string())
 }
-
-/// The hub queues no cloud-to-device messages yet, so none ever waits.
-pub(crate) const WAITING_MESSAGES: u32 = 0;

@@ -10,9 +10,7 @@ use hub::twin::{Twin, TwinOwner};
 use serde::Serialize;
 
 use crate::names::{section, term};
-use crate::registry::render::{
-    Capabilities, ThumbprintsJson, WAITING_MESSAGES, authentication_type, connection_state, status,
-};
+use crate::registry::render::{Capabilities, ThumbprintsJson, authentication_type, connection_state, status};
 use crate::render;
 
 pub(super) fn twin(twin: &Twin) -> Response {
@@ -54,7 +52,7 @@ struct Before<'a> {
     status_update_time: String,
     connection_state: &'static str,
     last_activity_time: String,
-    cloud_to_device_message_count: u32,
+    cloud_to_device_message_count: usize,
     authentication_type: &'static str,
     x509_thumbprint: ThumbprintsJson<'a>,
     model_id: &'a str,
@@ -85,7 +83,7 @@ impl<'a> From<&'a Twin> for Before<'a> {
             status_update_time: stamp(owner.status_updated),
             connection_state: connection_state(owner.presence.state),
             last_activity_time: stamp(owner.presence.last_activity),
-            cloud_to_device_message_count: WAITING_MESSAGES,
+            cloud_to_device_message_count: owner.pending_messages,
             authentication_type: authentication_type(owner.authentication.kind()),
             x509_thumbprint: ThumbprintsJson::from(&owner.authentication),
             model_id: twin.model_id.as_deref().unwrap_or_default(),
