@@ -208,7 +208,7 @@ fn feedback_is_locked_while_it_is_read_and_free_again_when_its_reader_goes() {
         }
         send(&hub, &device, &n.to_string(), Acknowledgement::Full).unwrap();
     }
-    hub.purge_messages(owner::<PurgeCloudToDevice>(&hub, device.device.clone())).unwrap();
+    hub.purge_messages(owner::<PurgeCloudToDevice>(&hub, device.device)).unwrap();
     let read = |connection| {
         let by =
             admit_on::<ReceiveFeedback>(&hub, &crate::testing::policy_grant(&hub, "service"), (), connection);
