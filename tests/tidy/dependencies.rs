@@ -36,7 +36,7 @@ fn crates_use_only_what_the_arrows_allow() {
         metadata.workspace_packages().iter().map(|package| package.name.to_string()).collect();
     let mut findings = Vec::new();
     for package in metadata.workspace_packages() {
-        if package.name.as_str() == "tests" {
+        if ["bench", "tests"].contains(&package.name.as_str()) {
             continue;
         }
         let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == package.name.as_str()) else {
