@@ -5,9 +5,9 @@
 //! which episode comes first; a failure prints the seed of its episode, and that seed replays it at once.
 //!
 //! - [`dice`], [`ids`], [`documents`], [`caller`]: what steps are made of.
-//! - [`registry`], [`bulk`], [`twins`], [`sessions`]: the steps, each done to both sides through [`world`].
-//! - [`naive`] with [`naive_registry`], [`naive_authentication`], [`naive_scope`], [`naive_twin`], [`naive_session`]:
-//!   the model, from the contract alone.
+//! - [`registry`], [`bulk`], [`twins`], [`sessions`], [`methods`]: the steps, each done to both sides through [`world`].
+//! - [`naive`] with [`naive_registry`], [`naive_authentication`], [`naive_scope`], [`naive_twin`], [`naive_session`],
+//!   [`naive_method`]: the model, from the contract alone.
 //! - [`shown`], [`invariants`]: what is compared.
 
 #[path = "model/bulk.rs"]
@@ -22,10 +22,14 @@ mod documents;
 mod ids;
 #[path = "model/invariants.rs"]
 mod invariants;
+#[path = "model/methods.rs"]
+mod methods;
 #[path = "model/naive.rs"]
 mod naive;
 #[path = "model/naive_authentication.rs"]
 mod naive_authentication;
+#[path = "model/naive_method.rs"]
+mod naive_method;
 #[path = "model/naive_registry.rs"]
 mod naive_registry;
 #[path = "model/naive_scope.rs"]
@@ -89,9 +93,11 @@ fn episode(seed: u64) -> usize {
         match dice.below(10) {
             0 | 1 => registry::step(&mut world, &mut dice),
             2 => bulk::step(&mut world, &mut dice),
-            3..=6 => twins::step(&mut world, &mut dice),
+            3..=5 => twins::step(&mut world, &mut dice),
+            6 => methods::step(&mut world, &mut dice),
             _ => sessions::step(&mut world, &mut dice),
         }
+        methods::settle(&mut world);
         invariants::check(&world);
     }
     for handle in world.sessions.keys().copied().collect::<Vec<_>>() {

@@ -101,7 +101,12 @@ impl Caller {
                 scope == target || (scope.device == target.device && !scope.is_module())
             }
         };
-        needed(operation).iter().any(has) && reaches
+        // Edge modules call the methods of their device and of its other modules.
+        let is_sibling = match (self, target) {
+            (Self::Own(own), Target::Identity(target)) => own.is_module() && own.device == target.device,
+            _ => false,
+        };
+        (needed(operation).iter().any(has) && reaches) || (operation == "InvokeMethod" && is_sibling)
     }
 
     pub(crate) fn grant(&self, expires_at: Option<Timestamp>) -> Arc<Grant> {
@@ -117,7 +122,14 @@ impl Caller {
             Self::Own(_) => CredentialKind::SasDeviceKey,
             Self::Policy(..) => CredentialKind::SasPolicy,
         };
-        Arc::new(Grant { subject, scope, permissions: self.permissions(), expires_at, credential })
+        Arc::new(Grant {
+            subject,
+            scope,
+            permissions: self.permissions(),
+            expires_at,
+            credential,
+            revision: None,
+        })
     }
 
     fn permissions(&self) -> Permissions {

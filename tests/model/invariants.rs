@@ -15,7 +15,7 @@ pub(crate) fn check(world: &World) {
     what_is_deleted_is_gone(world);
     live_sessions_are_the_models(world);
     statistics_equal_a_recount(world);
-    the_earliest_end_of_a_session_is_a_deadline(world);
+    nothing_that_ends_is_forgotten(world);
     every_will_went_out_once(world);
 }
 
@@ -88,21 +88,23 @@ fn statistics_equal_a_recount(world: &World) {
     assert_eq!(connected, world.naive.count_connected(), "the connected devices");
 }
 
-/// The ticker sleeps until then: a later deadline would let a session outlive its credential.
-fn the_earliest_end_of_a_session_is_a_deadline(world: &World) {
+/// The ticker sleeps until the next deadline: a later one would let a session outlive its credential and a caller
+/// its patience.
+fn nothing_that_ends_is_forgotten(world: &World) {
     let ends = world.naive.identities.values().filter_map(|own| world.naive.sessions[&own.live?].ends_at);
-    if let Some(earliest) = ends.min() {
+    let calls = world.naive.calls.open.values().map(|call| call.due);
+    if let Some(earliest) = ends.chain(calls).min() {
         let next = world.hub.next_deadline();
         assert!(
             next.is_some_and(|next| next <= earliest),
-            "a session ends at {earliest}, the ticker runs at {next:?}"
+            "something ends at {earliest}, the ticker runs at {next:?}"
         );
     }
 }
 
 fn every_will_went_out_once(world: &World) {
     let events = world.hub.events().newest(usize::MAX, None);
-    let mut wills: Vec<_> = events.iter().map(|(_, event)| event.identity.clone()).collect();
+    let mut wills: Vec<_> = events.iter().map(|(_, event)| event.data.identity.clone()).collect();
     wills.sort();
     let mut expected = world.naive.wills.clone();
     expected.sort();

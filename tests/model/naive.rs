@@ -5,12 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hub::device_session::{DisconnectReason, SavedSubscription};
 use hub::error::ErrorCode;
 use hub::ids::{DeviceId, IdentityId, ModuleId};
 use hub::time::Timestamp;
 use serde_json::Value;
 
+use crate::naive_method::NaiveCalls;
 use crate::naive_twin::NaiveTwin;
 
 /// A hub that is easily seen to be right.
@@ -27,6 +29,7 @@ pub(crate) struct Naive {
     pub(crate) keys: BTreeSet<String>,
     /// Every scope there ever was.
     pub(crate) scopes: BTreeSet<String>,
+    pub(crate) calls: NaiveCalls,
     /// Wills that went out, oldest first.
     pub(crate) wills: Vec<IdentityId>,
 }
@@ -92,6 +95,7 @@ pub(crate) struct NaiveSession {
     pub(crate) has_will: bool,
     pub(crate) keeps_saved: bool,
     pub(crate) wants_desired: bool,
+    pub(crate) wants_methods: bool,
     pub(crate) unread: VecDeque<Told>,
     pub(crate) closed: Option<DisconnectReason>,
 }
@@ -100,6 +104,7 @@ pub(crate) struct NaiveSession {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Told {
     Desired { version: u64, patch: Value },
+    Method { call: usize, name: String, payload: Bytes },
 }
 
 impl Naive {
@@ -111,6 +116,7 @@ impl Naive {
             generations: BTreeSet::new(),
             keys: BTreeSet::new(),
             scopes: BTreeSet::new(),
+            calls: NaiveCalls::default(),
             wills: Vec::new(),
         }
     }
@@ -180,8 +186,14 @@ impl Naive {
         device.is_some_and(|device| matches!(device.kind, NaiveKind::Device { is_enabled: true, .. }))
     }
 
-    /// Ends an identity's session: the Will goes out, the state changes, the head is told.
-    pub(crate) fn end(&mut self, identity: &IdentityId, reason: Option<DisconnectReason>) {
+    /// Ends an identity's session, if it has one, and with some reasons the wait for the next.
+    pub(crate) fn end(&mut self, identity: &IdentityId, reason: DisconnectReason) {
+        self.detach(identity, Some(reason));
+        self.give_up_calls(identity, reason);
+    }
+
+    /// The session is over: the Will goes out, the state changes, the head is told, what it was to answer fails.
+    pub(crate) fn detach(&mut self, identity: &IdentityId, reason: Option<DisconnectReason>) {
         let now = self.now;
         let Some(own) = self.identities.get_mut(identity) else { return };
         let Some(handle) = own.live.take() else { return };
@@ -193,6 +205,7 @@ impl Naive {
         if let Some(reason) = reason {
             session.close(reason);
         }
+        self.session_ended_for_calls(identity);
     }
 
     /// Tells whoever is live and wants to know of a desired change.
@@ -208,7 +221,7 @@ impl Naive {
 
 impl NaiveSession {
     /// 128 notifications may wait; one more closes the session.
-    fn tell(&mut self, told: Told) {
+    pub(crate) fn tell(&mut self, told: Told) {
         if self.closed.is_some() {
         } else if self.unread.len() == 128 {
             self.close(DisconnectReason::SlowConsumer);

@@ -81,7 +81,7 @@ impl Naive {
         self.write(&device, authentication);
         if !enable {
             for identity in self.family(id) {
-                self.end(&identity, Some(DisconnectReason::IdentityDisabled));
+                self.end(&identity, DisconnectReason::IdentityDisabled);
             }
         }
         Ok(())
@@ -197,7 +197,7 @@ impl Naive {
         own.authentication = authentication;
         let live = own.live.and_then(|handle| self.sessions.get(&handle));
         if is_changed && live.is_some_and(|session| session.is_own_credential) {
-            self.end(id, Some(DisconnectReason::KeysChanged));
+            self.end(id, DisconnectReason::KeysChanged);
         }
     }
 
@@ -241,7 +241,7 @@ impl Naive {
     }
 
     fn delete(&mut self, identity: &IdentityId) {
-        self.end(identity, Some(DisconnectReason::IdentityDeleted));
+        self.end(identity, DisconnectReason::IdentityDeleted);
         self.identities.remove(identity);
     }
 }

@@ -24,13 +24,13 @@ impl Naive {
             return Err(ErrorCode::IotHubUnauthorizedAccess);
         }
         self.find(&identity)?;
-        self.end(&identity, Some(DisconnectReason::TakenOver));
+        self.end(&identity, DisconnectReason::TakenOver);
         let keeps_saved = session.keeps_saved;
         self.sessions.insert(handle, session);
         let own = self.find(&identity)?;
-        if let Some(model_id) = model_id.filter(|model_id| own.twin.model_id != **model_id) {
+        // The model is no section of the twin: its version stays.
+        if let Some(model_id) = model_id {
             model_id.clone_into(&mut own.twin.model_id);
-            own.twin.version += 1;
         }
         own.is_connected = true;
         (own.state_updated, own.last_activity) = (Some(now), Some(now));
@@ -46,7 +46,7 @@ impl Naive {
         session.has_will &= !with_goodbye;
         let identity = session.identity.clone();
         if self.is_live(handle) {
-            self.end(&identity, None);
+            self.detach(&identity, None);
         }
         self.sessions.remove(&handle);
     }
@@ -56,14 +56,22 @@ impl Naive {
         self.identities.get(&session.identity).is_some_and(|own| own.live == Some(handle))
     }
 
-    /// The ticker ran: sessions past their credential's end and its grace are over.
+    /// The ticker ran: sessions past their credential's end and its grace are over, and so is the wait of callers,
+    /// each in its turn.
     pub(crate) fn run_due(&mut self) {
-        let is_over = |session: &NaiveSession| session.ends_at.is_some_and(|ends_at| ends_at <= self.now);
-        let live = |(handle, session): (&usize, &NaiveSession)| {
-            (self.is_live(*handle) && is_over(session)).then(|| session.identity.clone())
-        };
-        for identity in self.sessions.iter().filter_map(live).collect::<Vec<_>>() {
-            self.end(&identity, Some(DisconnectReason::CredentialsExpired));
+        loop {
+            let live = self.sessions.iter().filter(|(handle, _)| self.is_live(**handle));
+            let ends = live
+                .filter_map(|(_, session)| Some((session.ends_at?, Due::Session(session.identity.clone()))));
+            let calls = self.calls.open.iter().map(|(number, call)| (call.due, Due::Call(*number)));
+            let next = ends.chain(calls).filter(|(due, _)| *due <= self.now).min();
+            match next {
+                None => return,
+                Some((_, Due::Session(identity))) => {
+                    self.end(&identity, DisconnectReason::CredentialsExpired)
+                }
+                Some((_, Due::Call(number))) => self.call_timed_out(number),
+            }
         }
     }
 
@@ -91,7 +99,7 @@ impl Naive {
     }
 
     /// What arrives on a connection counts only while its session does; without a connection it always does.
-    fn heard(&mut self, identity: &IdentityId, connection: Option<u64>) -> Result<(), ErrorCode> {
+    pub(crate) fn heard(&mut self, identity: &IdentityId, connection: Option<u64>) -> Result<(), ErrorCode> {
         let now = self.now;
         let live = self.find(identity)?.live.map(|handle| self.sessions[&handle].connection);
         if connection.is_some() && connection != live {
@@ -143,4 +151,11 @@ impl Naive {
         }
         Ok(())
     }
+}
+
+/// Something whose time has come.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Call(usize),
+    Session(IdentityId),
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::caller::Caller;
 use crate::dice::Dice;
 use crate::ids;
-use crate::naive::{NaiveSession, Told};
+use crate::naive::{Naive, NaiveSession, Told};
 use crate::world::{PROTOCOL, World, now_or_never};
 
 /// One random step of a head or of time.
@@ -51,6 +51,7 @@ fn connect(world: &mut World, dice: &mut Dice) {
         has_will: dice.one_in(3),
         keeps_saved: dice.one_in(2),
         wants_desired: false,
+        wants_methods: false,
         unread: std::collections::VecDeque::new(),
         closed: None,
     };
@@ -110,15 +111,22 @@ fn renew(world: &mut World, dice: &mut Dice, handle: usize) {
 }
 
 fn subscribe(world: &mut World, dice: &mut Dice, handle: usize) {
-    let wanted = !dice.one_in(4);
-    world.log.step(format!("session {handle} wants desired changes: {wanted}"));
+    let (to, wanted) = (dice.pick(&[Interest::DesiredProperties, Interest::Methods]), !dice.one_in(4));
+    world.log.step(format!("session {handle} wants {to:?}: {wanted}"));
     let session = &world.sessions[&handle];
     if wanted {
-        session.subscribe(Interest::DesiredProperties);
+        session.subscribe(to);
     } else {
-        session.unsubscribe(Interest::DesiredProperties);
+        session.unsubscribe(to);
     }
-    world.naive.sessions.get_mut(&handle).expect("the head holds it").wants_desired = wanted;
+    let naive = world.naive.sessions.get_mut(&handle).expect("the head holds it");
+    if to == Interest::DesiredProperties {
+        naive.wants_desired = wanted;
+    } else if wanted {
+        world.naive.listen(handle);
+    } else {
+        naive.wants_methods = false;
+    }
 }
 
 fn touch(world: &mut World, handle: usize) {
@@ -141,10 +149,14 @@ fn save(world: &mut World, dice: &mut Dice, handle: usize) {
 pub(crate) fn read(world: &mut World, handle: usize) {
     world.log.step(format!("session {handle} reads"));
     let session = &world.sessions[&handle];
+    let told = std::iter::from_fn(|| now_or_never(session.next()));
     match world.naive.read(handle) {
         Ok(expected) => {
-            let told = std::iter::from_fn(|| now_or_never(session.next())).map(|delivery| told(&delivery));
-            assert_eq!(told.collect::<Vec<_>>(), expected, "what session {handle} is told");
+            let told: Vec<_> = told.collect();
+            assert_eq!(told.len(), expected.len(), "session {handle} is told {told:?}, not {expected:?}");
+            for (told, expected) in told.into_iter().zip(expected) {
+                compare(&mut world.naive, told, expected);
+            }
         }
         Err(reason) => {
             assert_eq!(
@@ -156,14 +168,20 @@ pub(crate) fn read(world: &mut World, handle: usize) {
     }
 }
 
-fn told(delivery: &Delivery) -> Told {
-    match delivery {
-        Delivery::DesiredChanged(change) => {
-            let patch: Value = serde_json::from_slice(&change.patch).expect("the core writes JSON");
-            Told::Desired { version: change.version, patch }
+/// A delivery is the expected one; of a method its id is learned, which nobody had before.
+fn compare(naive: &mut Naive, told: Delivery, expected: Told) {
+    match (told, expected) {
+        (Delivery::DesiredChanged(change), Told::Desired { version, patch }) => {
+            let told: Value = serde_json::from_slice(&change.patch).expect("the core writes JSON");
+            assert_eq!((change.version, told), (version, patch), "a desired change");
         }
-        Delivery::MethodInvoked(request) => panic!("asked for {request:?} without listening for methods"),
-        Delivery::Closed(reason) => panic!("closed as {reason:?}, which the model does not know"),
+        (Delivery::MethodInvoked(request), Told::Method { call, name, payload }) => {
+            assert_eq!((request.name.as_str(), &request.payload), (name.as_str(), &payload), "call {call}");
+            let is_new = naive.calls.told_as.values().all(|id| *id != request.id.0);
+            assert!(is_new, "request {} was another call's", request.id.0);
+            naive.calls.told_as.insert(call, request.id.0);
+        }
+        (told, expected) => panic!("told {told:?}, not {expected:?}"),
     }
 }
 

@@ -80,15 +80,19 @@ pub(crate) fn module(module: &Module) -> Value {
 }
 
 pub(crate) fn twin(twin: &Twin) -> Value {
-    let parsed = |text: &str| serde_json::from_str::<Value>(text).expect("the core writes JSON");
+    let written = |write: &dyn Fn(&mut String)| {
+        let mut text = String::new();
+        write(&mut text);
+        serde_json::from_str::<Value>(&text).expect("the core writes JSON")
+    };
     json!({
         "id": twin.identity.to_string(),
         "etag": twin.etag.as_str(),
         "version": twin.version,
-        "model": twin.model_id,
-        "tags": parsed(twin.tags.get()),
-        "desired": parsed(twin.desired.get()),
-        "reported": parsed(twin.reported.get()),
+        "model": twin.model_id.as_deref().unwrap_or_default(),
+        "tags": written(&|out| twin.write_tags(out)),
+        "desired": written(&|out| twin.write_desired(out)),
+        "reported": written(&|out| twin.write_reported(out)),
         "owner etag": twin.owner.etag.as_str(),
         "enabled": twin.owner.status == DeviceStatus::Enabled,
         "reason": twin.owner.status_reason,

@@ -141,7 +141,7 @@ fn report(world: &mut World, dice: &mut Dice) {
 }
 
 /// An identity and the connection it speaks on: mostly its own live one.
-fn owner(world: &World, dice: &mut Dice) -> (IdentityId, Option<u64>) {
+pub(crate) fn owner(world: &World, dice: &mut Dice) -> (IdentityId, Option<u64>) {
     let sessions: Vec<_> =
         world.naive.sessions.values().map(|s| (s.identity.clone(), Some(s.connection))).collect();
     if sessions.is_empty() || dice.one_in(6) {

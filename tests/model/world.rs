@@ -20,6 +20,7 @@ use hub::time::{ManualClock, Timestamp};
 use hub::{Hub, HubConfig};
 
 use crate::caller::Caller;
+use crate::methods::Waiting;
 use crate::naive::{Naive, NaiveIdentity};
 use crate::shown;
 
@@ -32,29 +33,33 @@ pub(crate) struct World {
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) sessions: BTreeMap<usize, DeviceSession>,
+    /// Callers of methods that wait for their answer.
+    pub(crate) calls: BTreeMap<usize, Waiting>,
     pub(crate) naive: Naive,
     pub(crate) log: Log,
     /// Numbers sessions in order of connecting.
     pub(crate) next_session: usize,
+    /// Numbers calls of methods in their order.
+    pub(crate) next_call: usize,
 }
 
 impl World {
     pub(crate) fn seeded(seed: u64) -> Self {
         let now = Timestamp::from_unix_secs(1_767_225_600);
         let clock = Arc::new(ManualClock::at(now));
-        let config = HubConfig {
-            name: HubName::parse("model").expect("a legal name"),
-            policies: development_policies(),
-            partitions: 4,
-        };
+        let name = HubName::parse("model").expect("a legal name");
+        let config = HubConfig::new(name, development_policies(), 4);
         let hub = Hub::new(config, Arc::clone(&clock) as _, Entropy::seeded(seed));
+        let log = Log { seed, steps: Vec::new() };
         Self {
             hub,
             clock,
             sessions: BTreeMap::new(),
+            calls: BTreeMap::new(),
             naive: Naive::at(now),
-            log: Log { seed, steps: Vec::new() },
+            log,
             next_session: 0,
+            next_call: 0,
         }
     }
 
