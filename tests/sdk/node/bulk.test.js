@@ -56,7 +56,8 @@ test('a row that fails is named, and the others are done', async () => {
 test('only the current ETag updates and deletes', async () => {
   const devices = newDevices(2);
   await registry.addDevices(devices);
-  const [first, second] = await Promise.all(devices.map(async ({ deviceId }) => (await registry.get(deviceId)).responseBody));
+  const [{ responseBody: first }, { responseBody: second }] =
+    await Promise.all(devices.map(({ deviceId }) => registry.get(deviceId)));
   const { responseBody: newer } = await registry.update({ deviceId: second.deviceId, statusReason: 'newer' });
 
   const changed = [first, second].map((device) => ({ ...device, statusReason: 'bulk' }));

@@ -8,8 +8,8 @@ const { test } = require('node:test');
 const { NoRetry, SharedAccessSignature } = require('azure-iot-common');
 const { Client, Message, SharedAccessKeyAuthenticationProvider } = require('azure-iot-device');
 
-const { connections, connects, createDevice, events, hostName, next, open, opened, registry, transports, until } =
-  require('./support');
+const { connections, connects, createDevice, events, hostName, next, open, opened, registry, report, transports,
+  until } = require('./support');
 
 for (const { name, Protocol, protocol } of transports) {
   test(`telemetry sent over ${name} lies in the event hub with its properties`, async (t) => {
@@ -157,12 +157,6 @@ for (const { name, Protocol } of transports.filter(({ protocol }) => protocol.st
     const { responseBody: { etag } } = await registry.getTwin(device.deviceId);
     await registry.updateTwin(device.deviceId, { properties: { desired: { after: 'renewal' } } }, etag);
     assert.equal(await heard, 'renewal');
-  });
-}
-
-function report(twin, patch) {
-  return new Promise((resolve, reject) => {
-    twin.properties.reported.update(patch, (error) => (error ? reject(error) : resolve()));
   });
 }
 

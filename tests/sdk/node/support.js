@@ -94,6 +94,13 @@ async function ownHub(t, ...options) {
   throw new Error(`the hub at ${address} ended before it was ready`);
 }
 
+// Reports a patch of a twin that a device read.
+function report(twin, patch) {
+  return new Promise((resolve, reject) => {
+    twin.properties.reported.update(patch, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
 // What the built-in event hub holds of a device, newest first.
 const events = ({ deviceId }) => admin('/admin/events', { device: deviceId });
 
@@ -134,6 +141,6 @@ async function until(observed, what) {
 }
 
 module.exports = {
-  connections, connects, createDevice, createModule, events, hostName, invoke, next, open, opened,
-  ownHub, ownerConnectionString, registry, transports, until,
+  connections, connects, createDevice, createModule, events, hostName, invoke, next, open, opened, ownHub,
+  ownerConnectionString, registry, report, transports, until,
 };

@@ -13,15 +13,28 @@ import uuid
 from contextlib import contextmanager
 
 import pytest
+from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient
 
 # Longest wait for something that must happen; a busy machine needs seconds, a broken hub never answers.
 PATIENCE_S = 30
+
+PROTOCOLS = {"mqtt": False, "mqtt-ws": True}
+KINDS = {"device": IoTHubDeviceClient, "module": IoTHubModuleClient}
 
 # azure-iot-hub speaks through requests, which takes its trust anchors from here.
 os.environ["REQUESTS_CA_BUNDLE"] = os.environ["IOTHUB_EMULATOR_CA"]
 
 from azure.iot.hub import IoTHubRegistryManager  # noqa: E402  (reads the variable above)
 from msrest.exceptions import HttpOperationError  # noqa: E402
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Adds to the report of a failure what the hub said, which the SDK's error keeps to itself."""
+    report = (yield).get_result()
+    error = call.excinfo.value if call.excinfo else None
+    if report.failed and isinstance(error, HttpOperationError):
+        report.sections.append(("the hub's answer", error.response.text))
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +106,34 @@ def self_signed(tmp_path):
     return make
 
 
+@pytest.fixture(params=PROTOCOLS)
+def protocol(request):
+    """The name of a transport of azure-iot-device, as the journal has it."""
+    return request.param
+
+
+@pytest.fixture
+def options(protocol, root_certificate):
+    """What a client of azure-iot-device is made with."""
+    return {
+        "server_verification_cert": root_certificate,
+        "websockets": PROTOCOLS[protocol],
+        # Or the SDK makes up for a lost subscription by reading the twin after each connect.
+        "ensure_desired_properties": False,
+        # A test that meets a lost connection fails on it instead of waiting for the SDK's next attempt.
+        "connection_retry": False,
+    }
+
+
+@pytest.fixture
+def close_after():
+    """Shuts the clients down that a test made, the SDK's threads with them."""
+    clients = []
+    yield lambda client: clients.append(client) or client
+    for client in clients:
+        client.shutdown()
+
+
 def parse(connection_string):
     return dict(part.split("=", 1) for part in connection_string.split(";"))
 
@@ -102,6 +143,11 @@ def connection_string(owner, identity):
     module = f"ModuleId={identity.module_id};" if getattr(identity, "module_id", None) else ""
     key = identity.authentication.symmetric_key.primary_key
     return f"HostName={owner['HostName']};DeviceId={identity.device_id};{module}SharedAccessKey={key}"
+
+
+def connection_state(registry, identity):
+    """Connected or Disconnected, of a device or of a module on one."""
+    return (registry.get_module if len(identity) == 2 else registry.get_device)(*identity).connection_state
 
 
 @contextmanager

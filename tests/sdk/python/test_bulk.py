@@ -56,12 +56,13 @@ def test_a_row_that_fails_is_named_and_the_others_are_done(registry, bulk, devic
 
 def test_only_the_current_etag_updates_and_deletes(registry, bulk, device):
     stale = device.etag
-    assert bulk({"id": device.device_id, "import_mode": "updateIfMatchETag", "e_tag": stale, "status": "disabled"}) == []
+    row = {"id": device.device_id, "e_tag": stale}
+    assert bulk({**row, "import_mode": "updateIfMatchETag", "status": "disabled"}) == []
     current = registry.get_device(device.device_id)
     assert current.status == "disabled"
 
     for mode in ("updateIfMatchETag", "deleteIfMatchETag"):
-        assert bulk({"id": device.device_id, "import_mode": mode, "e_tag": stale}) == [(device.device_id, 412001)]
+        assert bulk({**row, "import_mode": mode}) == [(device.device_id, 412001)]
     assert registry.get_device(device.device_id).etag == current.etag
     assert bulk({"id": device.device_id, "import_mode": "deleteIfMatchETag", "e_tag": current.etag}) == []
 
@@ -122,6 +123,7 @@ def test_a_scope_of_no_edge_device_is_refused(registry, device_id, device):
 
 
 def test_a_device_made_an_edge_device_in_bulk_has_its_modules(registry, bulk, device):
-    assert bulk({"id": device.device_id, "import_mode": "update", "capabilities": DeviceCapabilities(iot_edge=True)}) == []
+    edge = DeviceCapabilities(iot_edge=True)
+    assert bulk({"id": device.device_id, "import_mode": "update", "capabilities": edge}) == []
     assert registry.get_device(device.device_id).capabilities.iot_edge
     assert len(registry.get_modules(device.device_id)) == 2

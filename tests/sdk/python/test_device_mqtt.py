@@ -4,40 +4,11 @@ import json
 import queue
 
 import pytest
-from azure.iot.device import X509, IoTHubDeviceClient, IoTHubModuleClient, Message
+from azure.iot.device import X509, IoTHubModuleClient, Message
 from azure.iot.device.exceptions import CredentialError
 from azure.iot.hub.models import Twin, TwinProperties
 from azure.iot.hub.sastoken import SasToken
-from conftest import PATIENCE_S, connection_string, until
-
-PROTOCOLS = {"mqtt": False, "mqtt-ws": True}
-KINDS = {"device": IoTHubDeviceClient, "module": IoTHubModuleClient}
-
-
-@pytest.fixture(params=PROTOCOLS)
-def protocol(request):
-    return request.param
-
-
-@pytest.fixture
-def options(protocol, root_certificate):
-    return {
-        "server_verification_cert": root_certificate,
-        "websockets": PROTOCOLS[protocol],
-        # Or the SDK makes up for a lost subscription by reading the twin after each connect.
-        "ensure_desired_properties": False,
-        # A test that meets a lost connection fails on it instead of waiting for the SDK's next attempt.
-        "connection_retry": False,
-    }
-
-
-@pytest.fixture
-def close_after():
-    """Shuts the clients down that a test made, the SDK's threads with them."""
-    clients = []
-    yield lambda client: clients.append(client) or client
-    for client in clients:
-        client.shutdown()
+from conftest import KINDS, PATIENCE_S, connection_state, connection_string, until
 
 
 @pytest.fixture(params=["a key", "a certificate"])
@@ -169,7 +140,3 @@ def change_desired(registry, identity, desired):
 
 def service_twin(registry, identity):
     return (registry.get_module_twin if len(identity) == 2 else registry.get_twin)(*identity)
-
-
-def connection_state(registry, identity):
-    return (registry.get_module if len(identity) == 2 else registry.get_device)(*identity).connection_state

@@ -2,7 +2,9 @@ package hub;
 
 import com.microsoft.azure.sdk.iot.service.methods.DirectMethodsClient;
 import com.microsoft.azure.sdk.iot.service.registry.Device;
+import com.microsoft.azure.sdk.iot.service.registry.Module;
 import com.microsoft.azure.sdk.iot.service.registry.RegistryClient;
+import com.microsoft.azure.sdk.iot.service.registry.RegistryIdentity;
 import com.microsoft.azure.sdk.iot.service.twin.TwinClient;
 import java.util.UUID;
 
@@ -33,8 +35,10 @@ final class Emulator {
         return REGISTRY.addDevice(new Device(newId()));
     }
 
-    /** The connection string of a device with its primary key. */
-    static String connectionString(Device device) {
-        return "HostName=localhost;DeviceId=%s;SharedAccessKey=%s".formatted(device.getDeviceId(), device.getPrimaryKey());
+    /** The connection string of a device or module with its primary key. */
+    static String connectionString(RegistryIdentity identity) {
+        String module = identity instanceof Module named ? "ModuleId=%s;".formatted(named.getId()) : "";
+        return "HostName=%s;DeviceId=%s;%sSharedAccessKey=%s"
+                .formatted(HOST_NAME, identity.getDeviceId(), module, identity.getPrimaryKey());
     }
 }

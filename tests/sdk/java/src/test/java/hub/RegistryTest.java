@@ -25,7 +25,7 @@ import java.util.Base64;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
-/** RegistryClient: identities, what proves them, and the ETags that guard them. Version 2 of the SDK has no bulk calls. */
+/** RegistryClient: identities, what proves them, the ETags that guard them. Version 2 of the SDK has no bulk calls. */
 class RegistryTest {
     @Test
     void a_device_is_created_read_updated_and_deleted() throws Exception {

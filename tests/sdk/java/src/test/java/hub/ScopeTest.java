@@ -61,6 +61,7 @@ class ScopeTest {
     }
 
     private static Set<String> modules(Device device) throws Exception {
-        return REGISTRY.getModulesOnDevice(device.getDeviceId()).stream().map(Module::getId).collect(Collectors.toSet());
+        List<Module> modules = REGISTRY.getModulesOnDevice(device.getDeviceId());
+        return modules.stream().map(Module::getId).collect(Collectors.toSet());
     }
 }
