@@ -51,7 +51,7 @@ fn log(error: &HubError) {
             | ErrorCode::OperationNotAvailableInCurrentTier
             | ErrorCode::ThrottlingException
     );
-    if code.number() >= FIRST_OF_OUR_OWN_FAULTS {
+    if OUR_OWN_FAULTS.contains(&(code.number() / 1000)) {
         tracing::error!(code = code.number(), "failed: {}", error.reason());
     } else if !is_logged {
         tracing::warn!(code = code.number(), "refused: {}", error.reason());
@@ -67,4 +67,5 @@ fn request_id(tracking: &TrackingId) -> HeaderValue {
     HeaderValue::from_str(guid.hyphenated().encode_lower(&mut buffer)).unwrap_or(HeaderValue::from_static(""))
 }
 
-const FIRST_OF_OUR_OWN_FAULTS: u32 = 500_000;
+/// The statuses that say so. 502 and 504 are a device's: it answered rubbish, or not in time.
+const OUR_OWN_FAULTS: [u32; 2] = [500, 503];
