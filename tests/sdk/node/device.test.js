@@ -88,6 +88,29 @@ for (const { name, Protocol, protocol } of transports) {
     assert.equal((await registry.get(device.deviceId)).responseBody.connectionState, 'Connected');
   });
 
+  test(`the registry says when a device came and left over ${name}`, async (t) => {
+    const device = await createDevice();
+    const identity = async () => (await registry.get(device.deviceId)).responseBody;
+    const unset = await identity();
+    assert.equal(unset.connectionStateUpdatedTime, '0001-01-01T00:00:00');
+    assert.equal(unset.lastActivityTime, '0001-01-01T00:00:00');
+
+    const opening = Date.now();
+    const client = await open(t, device, Protocol);
+    await client.sendEvent(new Message('first'));
+    const here = await identity();
+    assert.equal(here.connectionState, 'Connected');
+    assertWithin(opening, here.connectionStateUpdatedTime, Date.now());
+    assertWithin(opening, here.lastActivityTime, Date.now());
+    assert.equal(here.etag, unset.etag);
+    assert.equal(here.statusUpdatedTime, unset.statusUpdatedTime);
+
+    const closing = Date.now();
+    await client.close();
+    await until(async () => (await identity()).connectionState === 'Disconnected', 'the hub sees it leave');
+    assertWithin(closing, (await identity()).connectionStateUpdatedTime, Date.now());
+  });
+
   test(`disabling a device ends its connection over ${name}`, async (t) => {
     const device = await createDevice();
     const client = await open(t, device, Protocol);
@@ -158,6 +181,12 @@ for (const { name, Protocol } of transports.filter(({ protocol }) => protocol.st
     await registry.updateTwin(device.deviceId, { properties: { desired: { after: 'renewal' } } }, etag);
     assert.equal(await heard, 'renewal');
   });
+}
+
+// Whether the hub's time lies between two times of this process, in milliseconds.
+function assertWithin(from, time, to) {
+  const at = Date.parse(time);
+  assert.ok(from <= at && at <= to, `${from} <= ${time} <= ${to}`);
 }
 
 function tokenFor({ deviceId, key }, seconds) {

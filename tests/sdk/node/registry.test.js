@@ -30,6 +30,19 @@ test('a device is created, read, updated, listed and deleted', async () => {
   await assert.rejects(registry.delete(deviceId), { name: 'DeviceNotFoundError' });
 });
 
+test('the time of a status is the time it changed', async () => {
+  const { deviceId } = await createDevice();
+  const set = async (fields) => (await registry.update({ deviceId, ...fields })).responseBody;
+  const disabling = Date.now();
+  const disabled = await set({ status: 'disabled' });
+  const at = Date.parse(disabled.statusUpdatedTime);
+  assert.ok(disabling <= at && at <= Date.now(), disabled.statusUpdatedTime);
+  const again = await set({ status: 'disabled', statusReason: 'another' });
+  assert.equal(again.statusUpdatedTime, disabled.statusUpdatedTime);
+  const enabled = await set({ status: 'enabled' });
+  assert.ok(Date.parse(enabled.statusUpdatedTime) >= at, enabled.statusUpdatedTime);
+});
+
 test('ids with every legal character name what they say', async () => {
   const deviceId = `-:.+%_#*?!(),=@;$'${randomUUID()}`;
   await registry.create({ deviceId });

@@ -77,6 +77,20 @@ def test_connects_reads_its_twin_reports_hears_and_sends(client, registry, proto
     until(lambda: connection_state(registry, client.identity) == "Disconnected", "the registry sees it leave")
 
 
+def test_hears_of_a_replacement_as_the_whole_section(registry, owner, module, options, close_after):
+    client = close_after(
+        IoTHubModuleClient.create_from_connection_string(connection_string(owner, module), **options))
+    client.connect()
+    patches = listen(client)
+    identity = (module.device_id, module.module_id)
+    change_desired(registry, identity, {"a": 1, "b": {"c": 2, "d": 3}})
+    assert patches.get(timeout=PATIENCE_S) == {"a": 1, "b": {"c": 2, "d": 3}, "$version": 2}
+
+    registry.replace_module_twin(*identity, Twin(properties=TwinProperties(desired={"b": {"d": 4}})))
+    assert patches.get(timeout=PATIENCE_S) == {"b": {"d": 4}, "$version": 3}
+    assert client.get_twin()["desired"] == {"b": {"d": 4}, "$version": 3}
+
+
 def test_its_subscriptions_survive_a_renewed_token(registry, owner, module, options, protocol, connects, close_after):
     # The SDK drops the connection to renew a token, comes back with CleanSession=0 and does not subscribe
     # again: what it hears afterwards, the hub remembered.
