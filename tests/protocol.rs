@@ -7,6 +7,7 @@
 //! - [`x509`], [`x509_refusals`]: certificates, accepted and refused.
 //! - [`take_over`], [`ends`], [`expiry`]: one live session per identity, and what ends it; [`saved_sessions`]: what
 //!   it leaves behind.
+//! - [`tiers`], [`throttles`]: what a tier lacks, and what is delayed or refused once rates and quota are enforced.
 //! - [`life`]: start, readiness, limits of connections, drain.
 
 mod harness;
@@ -39,6 +40,10 @@ mod saved_sessions;
 mod slow;
 #[path = "protocol/take_over.rs"]
 mod take_over;
+#[path = "protocol/throttles.rs"]
+mod throttles;
+#[path = "protocol/tiers.rs"]
+mod tiers;
 #[path = "protocol/websocket_misuse.rs"]
 mod websocket_misuse;
 #[path = "protocol/x509.rs"]

@@ -22,6 +22,8 @@ use crate::names::conditions;
 
 /// Answers are written once this much of them waits, even if more requests do.
 const WRITE_THRESHOLD_BYTES: usize = 32 * 1024;
+/// Answers are written once the last write is this long ago, even if more requests wait.
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 /// Room of the first read after a pause; what an idle connection holds.
 const IDLE_READ_BYTES: usize = 512;
 /// Room of a read while a client sends steadily.
@@ -117,7 +119,9 @@ impl<'h> Connection<'h> {
     async fn handle_received(&mut self) -> std::io::Result<()> {
         while let Some(event) = self.engine.next_event() {
             self.links.on_event(event, &mut self.engine).await;
-            if self.engine.output_len() >= WRITE_THRESHOLD_BYTES {
+            // A throttle may make each of many deliveries wait: their outcomes, and signs of life, must not wait for all.
+            let is_late = self.clocks.last_write.elapsed() >= WRITE_INTERVAL;
+            if is_late || self.engine.output_len() >= WRITE_THRESHOLD_BYTES {
                 self.flush().await?;
             }
         }

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use futures_util::stream::{SelectAll, Stream};
 use hub::api_version::ApiVersion;
 use hub::device_session::{Delivery as SessionDelivery, DisconnectReason, Interest};
+use hub::error::HubError;
 use hub::gate::{Details, ProtocolLabel};
 use hub::ids::IdentityId;
 use net::{Carrier, PeerInfo};
@@ -21,7 +22,7 @@ use crate::address::Node;
 use crate::cbs::{self, Claims, Verifier};
 use crate::device::links::{Connected, DeviceLink};
 use crate::engine::{AttachRequest, Condition, Engine, Event, LinkId, SaslRequest};
-use crate::error::session_end;
+use crate::error::{refusal, session_end};
 use crate::names::{conditions, labels, link_properties};
 use crate::{AmqpHead, sasl};
 
@@ -187,6 +188,10 @@ impl<'h> Links<'h> {
                     self.disconnect_if_unused(&identity);
                     return Err(without_meaning(request));
                 };
+                if let Err(error) = self.in_tier(kind) {
+                    self.disconnect_if_unused(&identity);
+                    return Err(refusal(&error, &self.head.hub.tracking_id()));
+                }
                 if kind == DeviceLink::TwinRequests
                     && let Some(connected) = self.connected.get_mut(&identity)
                 {
@@ -200,6 +205,11 @@ impl<'h> Links<'h> {
                 Err(unauthorized(format!("'{address}' needs a token with the right ServiceConnect")))
             }
         }
+    }
+
+    /// SDKs attach links for what a basic hub lacks without being asked to, and learn it from the refusal.
+    fn in_tier(&self, kind: DeviceLink) -> Result<(), HubError> {
+        kind.standard_feature().map_or(Ok(()), |feature| self.head.hub.gate().standard(feature))
     }
 
     fn device_link_attached(

@@ -38,6 +38,16 @@ pub(crate) enum DeviceLink {
 impl DeviceLink {
     const KINDS: usize = Self::TwinRequests as usize + 1;
 
+    /// What the link is for, if only the standard tier has it (contract/rest.md 7).
+    pub(crate) const fn standard_feature(self) -> Option<&'static str> {
+        match self {
+            Self::CloudToDevice => Some("Cloud-to-device messaging"),
+            Self::MethodRequests | Self::MethodResponses => Some("A direct method"),
+            Self::TwinReplies | Self::TwinRequests => Some("A device twin"),
+            Self::Inputs | Self::Telemetry => None,
+        }
+    }
+
     /// The link a node and a direction make; `None` where the pair has no meaning (contract/amqp.md 3).
     pub(crate) const fn of(node: IdentityNode, client_receives: bool, is_module: bool) -> Option<Self> {
         match (node, client_receives) {

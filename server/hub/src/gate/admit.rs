@@ -95,31 +95,32 @@ impl Gate {
         }
     }
 
-    /// Whether the hub's tier has an operation at all: what a head asks that offers something long before it is used.
-    ///
-    /// # Errors
-    /// `OperationNotAvailableInCurrentTier`, logged here.
-    pub fn offers<O: Operation>(&self, target: &O::Target) -> Result<(), HubError> {
-        self.in_tier::<O>(target).inspect_err(log_refusal::<O>)
-    }
-
-    /// Counts a payload of an operation that succeeded: against the day's messages, and what of it goes beyond the
+    /// Counts a payload of an operation that succeeded, if anybody counts: against the day's messages, and what of it goes beyond the
     /// first 4 KB against a throttle that counts bytes. Requests and answers count alike.
-    pub(crate) fn meter<O: Operation>(&self, by: &Admitted<O>, bytes: usize) {
+    pub(crate) fn meter<O: Operation>(&self, by: &Admitted<O>, bytes: impl Fn() -> usize) {
         if !O::IS_METERED {
             return;
         }
         if let Some(quota) = &self.quota {
-            quota.count(bytes, by.at);
+            quota.count(bytes(), by.at);
         }
         if let (Some(throttles), Some(throttle @ Throttle::DirectMethods)) = (&self.throttles, O::THROTTLE) {
-            throttles.charge(throttle, quota::chunks(bytes, limits::METERED_BYTES) - 1, by.at);
+            throttles.charge(throttle, quota::chunks(bytes(), limits::METERED_BYTES) - 1, by.at);
         }
     }
 
-    /// What the tier is.
-    pub const fn tier(&self) -> Tier {
-        self.tier
+    /// Whether the hub has what only the standard tier has, where no operation says so: what a head offers long
+    /// before it is used, and what only the contents of a request ask for.
+    ///
+    /// # Errors
+    /// `OperationNotAvailableInCurrentTier`, logged here.
+    pub fn standard(&self, feature: &str) -> Result<(), HubError> {
+        if self.tier.includes(Tier::Standard) {
+            return Ok(());
+        }
+        let refused = not_in_tier(self.tier, feature);
+        tracing::warn!(code = refused.code().number(), "refused: {}", refused.reason());
+        Err(refused)
     }
 
     /// Runs a `ThrottleTurn` row.
@@ -161,7 +162,7 @@ impl Gate {
 }
 
 /// What the basic tier says to what it lacks.
-pub(crate) fn not_in_tier(tier: Tier, feature: &str) -> HubError {
+fn not_in_tier(tier: Tier, feature: &str) -> HubError {
     HubError::new(
         ErrorCode::OperationNotAvailableInCurrentTier,
         format!("{feature} is not available in the {} tier of IoT Hub.", tier.as_str()),

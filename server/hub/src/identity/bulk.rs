@@ -126,6 +126,12 @@ impl Hub {
     }
 
     fn change_row(&self, id: &IdentityId, change: &BulkChange, at: Timestamp) -> Result<(), HubError> {
+        if id.is_module() {
+            self.gate.standard("A module identity")?;
+        }
+        if change.twin.is_some() {
+            self.gate.standard("A device twin")?;
+        }
         match change.mode {
             ImportMode::Create => self.add_row(id, change, at),
             ImportMode::CreateOrUpdate | ImportMode::CreateOrUpdateIfMatchETag => {

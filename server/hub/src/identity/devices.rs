@@ -83,6 +83,7 @@ impl Hub {
         twin: Option<&TwinPatch>,
         at: Timestamp,
     ) -> Result<Device, HubError> {
+        self.check_tier(spec)?;
         let scopes = self.named_scopes(spec)?;
         let cell = self.devices.insert(id, || {
             let generation_id = GenerationId::at(at);
@@ -116,6 +117,10 @@ impl Hub {
         Ok(cell.lock(id)?.view(id))
     }
 
+    fn check_tier(&self, spec: &DeviceSpec) -> Result<(), HubError> {
+        if spec.iot_edge == Some(true) { self.gate.standard("IoT Edge") } else { Ok(()) }
+    }
+
     /// The work of [`Self::update_device`]. What can fail comes first, so a refused update changes nothing.
     pub(crate) fn change_device(
         &self,
@@ -124,6 +129,7 @@ impl Hub {
         if_match: &IfMatch,
         at: Timestamp,
     ) -> Result<Device, HubError> {
+        self.check_tier(spec)?;
         let scopes = self.named_scopes(spec)?;
         let cell = self.devices.get(id)?;
         let mut state = cell.lock(id)?;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::Hub;
@@ -29,8 +30,15 @@ impl Hub {
         by: Admitted<InvokeMethod>,
         call: MethodCall,
     ) -> Result<MethodResponse, HubError> {
+        let request_bytes = call.payload.len();
         let answer = match self.begin_call(&by, call) {
-            Ok(waiting) => waiting.answer().await,
+            Ok(waiting) => {
+                self.gate.meter(&by, || request_bytes);
+                let answer = waiting.answer().await;
+                let payload = answer.as_ref().ok().and_then(|response| response.payload.as_ref());
+                self.gate.meter(&by, || payload.map_or(0, Bytes::len));
+                answer
+            }
             Err(error) => Err(error),
         };
         by.conclude(answer)

@@ -33,7 +33,7 @@ impl Hub {
             let bytes = message.size_bytes();
             check_size(bytes)?;
             let position = self.with_sender(&by, |stamps| self.events().append(stamps.event(message)))?;
-            self.gate().meter(&by, bytes);
+            self.gate().meter(&by, || bytes);
             Ok(position)
         };
         let sent = send();
@@ -59,7 +59,7 @@ impl Hub {
             }
             self.with_sender(&by, |stamps| {
                 for message in messages {
-                    self.gate().meter(&by, message.size_bytes());
+                    self.gate().meter(&by, || message.size_bytes());
                     self.events().append(stamps.event(message));
                 }
             })

@@ -64,7 +64,21 @@ impl TwinPatch {
     }
 }
 
+impl TwinPatch {
+    /// What counts against the day's messages.
+    pub(crate) fn size_bytes(&self) -> usize {
+        [&self.tags, &self.desired].into_iter().flatten().map(SectionPatch::size_bytes).sum()
+    }
+}
+
 impl SectionPatch {
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Clear => 0,
+            Self::Members(members) => json_bytes(members),
+        }
+    }
+
     fn parse(name: &str, value: Option<Value>, arrays: Arrays) -> Result<Option<Self>, HubError> {
         match value {
             None => Ok(None),
@@ -92,6 +106,11 @@ impl ReportedPatch {
         check_members("reported", &members, arrays)?;
         Ok(Self(members))
     }
+
+    /// What counts against the day's messages.
+    pub(crate) fn size_bytes(&self) -> usize {
+        json_bytes(&self.0)
+    }
 }
 
 /// SDKs send `$version` and `$metadata` of the twin they read back with their changes. The contract ignores such
@@ -109,6 +128,12 @@ fn without_system_members(mut section: Value) -> Value {
     }
     strip(&mut section);
     section
+}
+
+/// Bytes of an object's JSON text.
+fn json_bytes(members: &Map<String, Value>) -> usize {
+    // What was read as JSON can be written as such.
+    serde_json::to_vec(members).map_or(0, |text| text.len())
 }
 
 fn not_an_object(name: &str) -> HubError {

@@ -37,6 +37,15 @@ pub struct Twin {
 
 /// The sections as services see them, written outside the device's lock.
 impl Twin {
+    /// Bytes of the sections as a service gets them.
+    fn size_bytes(&self) -> usize {
+        let mut sections = String::new();
+        self.write_tags(&mut sections);
+        self.write_desired(&mut sections);
+        self.write_reported(&mut sections);
+        sections.len()
+    }
+
     /// Appends the tags, a JSON object.
     pub fn write_tags(&self, out: &mut String) {
         out.push_str(self.document.tags().unwrap_or("{}"));
@@ -85,6 +94,9 @@ impl Hub {
     /// `DeviceNotFound`, `ModuleNotFound`.
     pub fn twin(&self, by: Admitted<GetTwin>) -> Result<Twin, HubError> {
         let shown = self.with_state(&by, |identity, state| view(identity, state));
+        if let Ok(twin) = &shown {
+            self.gate().meter(&by, || twin.size_bytes());
+        }
         by.conclude(shown)
     }
 
@@ -121,10 +133,14 @@ impl Hub {
         by: Admitted<O>,
         change: Change<'_>,
     ) -> Result<Twin, HubError> {
+        let patch = change.patch;
         let changed = self.with_state(&by, |identity, state| {
             apply(identity, state, change)?;
             view(identity, state)
         });
+        if changed.is_ok() {
+            self.gate().meter(&by, || patch.size_bytes());
+        }
         by.conclude(changed)
     }
 
@@ -139,6 +155,9 @@ impl Hub {
             own.attachment.heard_on(connection, at)?;
             Ok(own.twin.for_device())
         });
+        if let Ok(twin) = &read {
+            self.gate().meter(&by, || twin.len());
+        }
         by.conclude(read)
     }
 
@@ -159,6 +178,9 @@ impl Hub {
             own.attachment.heard_on(connection, at)?;
             own.twin.report(patch, expected_version, at)
         });
+        if reported.is_ok() {
+            self.gate().meter(&by, || patch.size_bytes());
+        }
         by.conclude(reported)
     }
 

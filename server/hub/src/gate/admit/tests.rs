@@ -8,11 +8,13 @@ use super::*;
 use crate::Hub;
 use crate::gate::Scale;
 use crate::gate::operations::{
-    Connect, CreateDevice, GetModule, GetTwin, InvokeMethod, ListDevices, SendTelemetry,
+    Connect, CreateDevice, GetModule, GetTwin, InvokeMethod, ListDevices, ReadOwnTwin, SendTelemetry,
 };
+use crate::identity::{BulkChange, BulkRow, DeviceSpec, RowId};
 use crate::ids::{DeviceId, IdentityId};
 use crate::telemetry::DeviceMessage;
-use crate::testing::{admit, hub, hub_with, identity_grant, policy_grant, register};
+use crate::testing::{admit, hub, hub_with, identity_grant, owner, policy_grant, register};
+use crate::twin::{Arrays, ReportedPatch, TwinPatch};
 
 #[test]
 fn a_policy_without_the_right_is_refused_with_401_and_journalled() {
@@ -89,11 +91,11 @@ fn the_basic_tier_has_devices_and_neither_modules_nor_twins() {
         assert_eq!(refused.code(), ErrorCode::OperationNotAvailableInCurrentTier);
         assert!(refused.reason().contains("--tier basic"), "{}", refused.reason());
     };
-    lacks(admit::<GetTwin>(&hub, &owner, device.clone()).unwrap_err());
+    lacks(admit::<GetTwin>(&hub, &owner, device).unwrap_err());
     lacks(admit::<Connect>(&hub, &identity_grant(&module, None), module.clone()).unwrap_err());
     let target = (module.device.clone(), module.module.clone().unwrap());
     lacks(admit::<GetModule>(&hub, &owner, target).unwrap_err());
-    lacks(hub.gate().offers::<GetTwin>(&device).unwrap_err());
+    lacks(hub.gate().standard("A device twin").unwrap_err());
     let entry = &hub.journal().recent(1, Some(&module))[0];
     assert_eq!(entry.outcome, Outcome::Refused(ErrorCode::OperationNotAvailableInCurrentTier));
 }
@@ -102,8 +104,8 @@ fn the_basic_tier_has_devices_and_neither_modules_nor_twins() {
 fn the_free_tier_has_what_the_standard_tier_has() {
     let (hub, _) = hub_with(|config| config.tier = Tier::Free);
     let module = IdentityId::parse("d", Some("m")).unwrap();
-    assert!(admit::<GetTwin>(&hub, &policy_grant(&hub, "iothubowner"), module.clone()).is_ok());
-    assert!(hub.gate().offers::<GetTwin>(&module).is_ok());
+    assert!(admit::<GetTwin>(&hub, &policy_grant(&hub, "iothubowner"), module).is_ok());
+    assert!(hub.gate().standard("A device twin").is_ok());
 }
 
 #[test]
@@ -120,8 +122,8 @@ fn the_free_tier_holds_500_identities_and_not_one_more() {
     for n in 0..limits::IDENTITIES_FREE {
         register(&hub, &format!("d{n}"), None);
     }
-    let by = crate::testing::owner::<CreateDevice>(&hub, DeviceId::parse("one-more").unwrap());
-    let refused = hub.create_device(by, &crate::identity::DeviceSpec::default()).unwrap_err();
+    let by = owner::<CreateDevice>(&hub, DeviceId::parse("one-more").unwrap());
+    let refused = hub.create_device(by, &DeviceSpec::default()).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::TooManyDevices);
 }
 
@@ -181,4 +183,36 @@ fn nothing_is_throttled_or_counted_unless_switched_on() {
     for _ in 0..10_000 {
         send(&hub, &identity, 0).unwrap();
     }
+}
+
+#[test]
+fn the_basic_tier_has_no_edge_devices_and_no_twins_or_modules_in_bulk() {
+    let (hub, _) = hub_with(|config| config.tier = Tier::Basic);
+    let edge = DeviceSpec { iot_edge: Some(true), ..DeviceSpec::default() };
+    let refused = hub.create_device(owner(&hub, DeviceId::parse("edge").unwrap()), &edge).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::OperationNotAvailableInCurrentTier);
+
+    let twin = TwinPatch::parse(serde_json::json!({"tags": {"a": 1}}), Arrays::Allowed).unwrap();
+    let row = |device: &str, module: Option<&str>, twin| BulkRow {
+        id: RowId { device: device.to_owned(), module: module.map(str::to_owned) },
+        change: Ok(BulkChange { twin, ..BulkChange::default() }),
+    };
+    let rows = vec![row("d", None, None), row("d", Some("m"), None), row("e", None, Some(twin))];
+    let result = hub.bulk_registry(owner(&hub, ()), rows).unwrap();
+    let failed: Vec<_> = result.errors.iter().map(|row| (row.id.device.as_str(), row.error.code())).collect();
+    let code = ErrorCode::OperationNotAvailableInCurrentTier;
+    assert_eq!(failed, [("d", code), ("e", code)]);
+}
+
+#[test]
+fn reading_and_changing_twins_counts_as_messages_too() {
+    let (hub, _) = hub_with(|config| config.messages_per_day = Some(3));
+    let identity = register(&hub, "d", None);
+    let device = identity_grant(&identity, None);
+    hub.twin(owner(&hub, identity.clone())).unwrap();
+    let large = serde_json::json!({ "a": "x".repeat(4090) }).to_string();
+    let patch = ReportedPatch::parse(large.as_bytes(), Arrays::Allowed).unwrap();
+    hub.update_reported(admit(&hub, &device, identity.clone()).unwrap(), &patch, None).unwrap();
+    let refused = admit::<ReadOwnTwin>(&hub, &device, identity).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::IotHubQuotaExceeded);
 }
