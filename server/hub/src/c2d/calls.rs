@@ -29,8 +29,11 @@ impl Hub {
     ) -> Result<(), HubError> {
         let at = by.at();
         let send = || {
-            check_size(message.size_bytes())?;
-            self.with_queue(&by, |_, queue| queue.push(message, at).map(|()| Vec::new()))
+            let bytes = message.size_bytes();
+            check_size(bytes)?;
+            self.with_queue(&by, |_, queue| queue.push(message, at).map(|()| Vec::new()))?;
+            self.gate().meter(&by, || bytes);
+            Ok(())
         };
         let sent = send();
         by.conclude(sent)
