@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::endpoints::Endpoints;
 use crate::listen::bind::{BindErrors, Bound, Plan, bind_all};
 use crate::listen::{AcceptLimits, Lifecycle, Listener, Service};
-use crate::state_folder::{StateFolder, StateFolderError};
+use crate::state_folder::{FolderLock, StateFolder, StateFolderError};
 use crate::tls::{TlsError, server_config};
 use crate::{drain, ticker};
 
@@ -39,6 +39,7 @@ pub struct App {
     pub endpoints: Endpoints,
     /// Where it keeps certificates.
     pub state: StateFolder,
+    _occupied: FolderLock,
     readiness: watch::Sender<Readiness>,
     lifecycle: Lifecycle,
     upgraded: TaskTracker,
@@ -115,6 +116,7 @@ impl App {
     pub async fn start_in(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let Surroundings { clock, accept, mqtt_connect_timeout, amqp: amqp_options } = surroundings;
         let state = StateFolder::open(&config.state_dir)?;
+        let occupied = state.occupy()?;
         let bound = bind_all(&plans(config))?;
         let endpoints = endpoints(config, &bound);
 
@@ -194,6 +196,7 @@ impl App {
             root_certificate: root.certificate().to_owned(),
             endpoints,
             state,
+            _occupied: occupied,
             readiness,
             lifecycle,
             upgraded,
@@ -214,7 +217,7 @@ impl App {
             }
         });
         drain::run(&self.hub, &self.lifecycle, &self.upgraded, patience).await;
-        if let Err(error) = self.endpoints.remove(&self.state) {
+        if let Err(error) = Endpoints::remove(&self.state) {
             tracing::warn!(%error, "the file with the endpoints stays behind");
         }
     }

@@ -28,11 +28,14 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// What the last process to start wrote; `None` when none runs, or it cannot be understood.
+    /// What the process wrote that runs on this folder; `None` when none does, or it cannot be understood.
     ///
     /// # Errors
     /// [`StateFolderError`] when there is a file that cannot be read.
     pub fn read(folder: &StateFolder) -> Result<Option<Self>, StateFolderError> {
+        if !folder.is_occupied()? {
+            return Ok(None);
+        }
         Ok(folder.read(FILE)?.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
@@ -45,15 +48,12 @@ impl Endpoints {
         folder.write(FILE, &(text + "\n"), Access::Public)
     }
 
-    /// Takes the file away, unless another process has written its own since.
+    /// Takes the file away.
     ///
     /// # Errors
     /// [`StateFolderError`].
-    pub fn remove(&self, folder: &StateFolder) -> Result<(), StateFolderError> {
-        match Self::read(folder)? {
-            Some(current) if current != *self => Ok(()),
-            _ => folder.remove(FILE),
-        }
+    pub fn remove(folder: &StateFolder) -> Result<(), StateFolderError> {
+        folder.remove(FILE)
     }
 }
 
@@ -74,16 +74,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_later_process_keeps_its_file_when_the_earlier_one_ends() {
+    fn what_a_killed_process_left_behind_is_not_taken_for_a_running_one() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = StateFolder::open(temporary.path()).unwrap();
-        let earlier = Endpoints { pid: 1, ..Endpoints::default() };
-        let later = Endpoints { pid: 2, https: vec!["[::1]:443".parse().unwrap()], ..Endpoints::default() };
-        earlier.write(&folder).unwrap();
-        later.write(&folder).unwrap();
-        earlier.remove(&folder).unwrap();
-        assert_eq!(Endpoints::read(&folder).unwrap(), Some(later.clone()));
-        later.remove(&folder).unwrap();
+        let endpoints = Endpoints { pid: 1, ..Endpoints::default() };
+        let running = folder.occupy().unwrap();
+        endpoints.write(&folder).unwrap();
+        assert_eq!(Endpoints::read(&folder).unwrap(), Some(endpoints));
+        drop(running);
         assert_eq!(Endpoints::read(&folder).unwrap(), None);
     }
 

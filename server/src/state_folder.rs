@@ -1,7 +1,7 @@
 //! The folder in which the process keeps what outlives it even in memory mode: certificates and `endpoints.json`
 //! (PRODUCT section 4). Files appear whole or not at all; private ones only for their owner.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -113,6 +113,35 @@ impl StateFolder {
         file.map(FolderLock).map_err(|error| StateFolderError { what: "cannot lock", path, error })
     }
 
+    /// Makes the folder that of the one emulator that runs on it, until the result is dropped.
+    ///
+    /// # Errors
+    /// [`StateFolderError`] when another runs on it already.
+    pub fn occupy(&self) -> Result<FolderLock, StateFolderError> {
+        // Who looks whether the folder is occupied holds it for a moment, and must not be taken for an emulator.
+        let _turn = self.lock()?;
+        let path = self.0.join(RUNNING);
+        let failed = |what, error| StateFolderError { what, path: self.0.clone(), error };
+        let file = create(&path, Access::Private).map_err(|error| failed("cannot lock", error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(FolderLock(file)),
+            Err(TryLockError::WouldBlock) => {
+                Err(failed("another emulator runs on", io::Error::other("stop that one first")))
+            }
+            Err(TryLockError::Error(error)) => Err(failed("cannot lock", error)),
+        }
+    }
+
+    /// Whether an emulator runs on the folder; what one left behind that was killed does not count.
+    ///
+    /// # Errors
+    /// [`StateFolderError`].
+    pub fn is_occupied(&self) -> Result<bool, StateFolderError> {
+        let _turn = self.lock()?;
+        let is_held = |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        Ok(File::open(self.0.join(RUNNING)).is_ok_and(is_held))
+    }
+
     /// Processes that share the folder do not share this name.
     fn temporary(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.{}.tmp", std::process::id()))
@@ -135,7 +164,10 @@ fn create(path: &Path, access: Access) -> io::Result<File> {
     options.open(path)
 }
 
+/// Held for a moment, by whoever makes certificates or looks who runs.
 const LOCK: &str = ".lock";
+/// Held by the emulator as long as it runs.
+const RUNNING: &str = ".running";
 
 #[cfg(test)]
 mod tests {
@@ -167,6 +199,19 @@ mod tests {
         folder.write("key", "secret", Access::Private).unwrap();
         let mode = fs::metadata(folder.path().join("key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_folder_has_one_emulator_at_a_time() {
+        let (_temporary, folder) = folder();
+        assert!(!folder.is_occupied().unwrap());
+        let occupied = folder.occupy().unwrap();
+        assert!(folder.is_occupied().unwrap());
+        let error = folder.occupy().unwrap_err().to_string();
+        assert!(error.contains("another emulator") && error.contains("--state-dir"), "{error}");
+        drop(occupied);
+        assert!(!folder.is_occupied().unwrap());
+        folder.occupy().unwrap();
     }
 
     #[test]

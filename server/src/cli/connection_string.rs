@@ -14,7 +14,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::certificates::ROOT_CERTIFICATE;
-use crate::config::{AMQP_PORT_DEFAULT, Config};
+use crate::config::{AMQP_PORT_DEFAULT, Config, Origin};
 use crate::endpoints::{Endpoints, reachable};
 use crate::state_folder::StateFolder;
 
@@ -37,18 +37,31 @@ pub(super) fn text(config: &Config, arguments: &Arguments) -> anyhow::Result<Str
     if let Some(identity) = arguments.identity.identity()? {
         return super::block_on(of_identity(config, &identity));
     }
+    let running = running(config)?.map(|(endpoints, _)| endpoints);
+    let host = host_name(config, running.as_ref());
     if arguments.event_hub {
-        let running = running(config)?.map(|(endpoints, _)| endpoints.amqp).unwrap_or_default();
-        return of_event_hub(config, policy, &running);
+        return of_event_hub(
+            config,
+            &host,
+            policy,
+            &running.map(|endpoints| endpoints.amqp).unwrap_or_default(),
+        );
     }
-    of_policy(config, policy)
+    of_policy(config, &host, policy)
 }
 
-pub(super) fn of_policy(config: &Config, name: Option<&str>) -> anyhow::Result<String> {
+/// The name given with this command, else the one the running emulator was given.
+fn host_name(config: &Config, running: Option<&Endpoints>) -> String {
+    match (&config.host_names.origin, running) {
+        (Origin::Default, Some(endpoints)) => endpoints.host_name.clone(),
+        _ => config.host_name(),
+    }
+}
+
+pub(super) fn of_policy(config: &Config, host: &str, name: Option<&str>) -> anyhow::Result<String> {
     let policy = policy(config, name)?;
     Ok(format!(
-        "HostName={};SharedAccessKeyName={};SharedAccessKey={}",
-        config.host_name(),
+        "HostName={host};SharedAccessKeyName={};SharedAccessKey={}",
         policy.name,
         policy.keys.primary.to_base64()
     ))
@@ -58,6 +71,7 @@ pub(super) fn of_policy(config: &Config, name: Option<&str>) -> anyhow::Result<S
 /// (contract/eventhubs.md 1). `listening` are the plain AMQP addresses of the running process, if any.
 pub(super) fn of_event_hub(
     config: &Config,
+    host: &str,
     name: Option<&str>,
     listening: &[SocketAddr],
 ) -> anyhow::Result<String> {
@@ -67,8 +81,7 @@ pub(super) fn of_event_hub(
         port => format!(":{port}"),
     };
     Ok(format!(
-        "Endpoint=sb://{}{port};SharedAccessKeyName={};SharedAccessKey={};EntityPath={};UseDevelopmentEmulator=true",
-        config.host_name(),
+        "Endpoint=sb://{host}{port};SharedAccessKeyName={};SharedAccessKey={};EntityPath={};UseDevelopmentEmulator=true",
         policy.name,
         policy.keys.primary.to_base64(),
         *config.hub_name
@@ -117,11 +130,15 @@ async fn of_identity(config: &Config, identity: &IdentityId) -> anyhow::Result<S
         (kind, _) => bail!("'{identity}' cannot log in: its authentication is {}", kind.unwrap_or("unknown")),
     };
     let module = identity.module.as_ref().map(|module| format!("ModuleId={module};")).unwrap_or_default();
-    Ok(format!("HostName={};DeviceId={};{module}{proof}", config.host_name(), identity.device))
+    let host = host_name(config, Some(&endpoints));
+    Ok(format!("HostName={host};DeviceId={};{module}{proof}", identity.device))
 }
 
 /// The running process' addresses and the root certificate it serves under.
 fn running(config: &Config) -> anyhow::Result<Option<(Endpoints, String)>> {
+    if !config.state_dir.is_dir() {
+        return Ok(None);
+    }
     let folder = StateFolder::open(&config.state_dir)?;
     let Some(endpoints) = Endpoints::read(&folder)? else { return Ok(None) };
     Ok(folder.read(ROOT_CERTIFICATE)?.map(|root| (endpoints, root)))

@@ -47,7 +47,7 @@ fn banner(config: &Config, app: &App) -> anyhow::Result<String> {
     ] {
         writeln!(text, "  {what:<18}{}", listed(addresses))?;
     }
-    writeln!(text, "\nService connection string:\n  {}", connection_string::of_policy(config, None)?)?;
+    writeln!(text, "\nService connection string:\n  {}", connection_string::of_policy(config, &host, None)?)?;
     if config.policies.origin == Origin::Default {
         writeln!(text, "Its key is the public development key, the same on every machine.")?;
     }
@@ -59,7 +59,11 @@ fn banner(config: &Config, app: &App) -> anyhow::Result<String> {
         writeln!(text, "  curl -s http://{admin}/ca.pem -o root.pem")?;
     }
     writeln!(text, "  export NODE_EXTRA_CA_CERTS=$PWD/root.pem")?;
-    writeln!(text, "  export IOTHUB_CONNECTION_STRING='{}'", connection_string::of_policy(config, None)?)?;
+    writeln!(
+        text,
+        "  export IOTHUB_CONNECTION_STRING='{}'",
+        connection_string::of_policy(config, &host, None)?
+    )?;
     writeln!(text, "\nCtrl-C stops it.")?;
     Ok(text)
 }

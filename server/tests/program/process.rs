@@ -45,10 +45,16 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts `serve` and returns once it says it is ready.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let state = tempfile::tempdir().unwrap();
         let mut child = program()
             .arg("serve")
             .args(FREE_PORTS)
+            .args(arguments)
             .arg("--state-dir")
             .arg(state.path())
             .stdout(Stdio::piped())

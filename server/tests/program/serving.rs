@@ -15,7 +15,7 @@ use iothub_emulator::app::App;
 use iothub_emulator::config::{Config, Options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::process::{Serving, run, stderr, stdout};
+use crate::process::{FREE_PORTS, Serving, run, stderr, stdout};
 
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -158,4 +158,25 @@ fn garbage_on_any_port_closes_that_connection_only() {
         let _ = stream.read_to_end(&mut Vec::new());
     }
     assert!(get(&serving.address("admin"), "/ready").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn connection_strings_carry_the_name_the_running_emulator_was_given() {
+    let serving = Serving::start_with(&["--host-name", "my-hub.example"]);
+    let of = |arguments: &[&str]| stdout(&run(serving.state.path(), arguments));
+    assert!(of(&["connection-string"]).starts_with("HostName=my-hub.example;"));
+    assert!(of(&["connection-string", "--event-hub"]).starts_with("Endpoint=sb://my-hub.example:"));
+    let named = of(&["connection-string", "--host-name", "127.0.0.1"]);
+    assert!(named.starts_with("HostName=127.0.0.1;"), "{named}");
+}
+
+#[test]
+fn a_second_process_on_one_state_folder_is_refused_and_disturbs_nobody() {
+    let serving = Serving::start();
+    let before = serving.endpoints();
+    let second = run(serving.state.path(), &[&["serve"][..], &FREE_PORTS].concat());
+    assert_eq!(second.status.code(), Some(1));
+    let said = stderr(&second);
+    assert!(said.contains("another emulator runs on") && said.contains("--state-dir"), "{said}");
+    assert_eq!(serving.endpoints(), before);
 }
