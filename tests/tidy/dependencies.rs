@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates the core must never be able to name.
-const NETWORKING: &[&str] = &["axum", "hyper", "rustls", "tokio-rustls", "rumqttd", "fe2o3-amqp", "tower"];
+const NETWORKING: &[&str] = &["axum", "hyper", "rustls", "tokio-rustls", "fe2o3-amqp", "tower"];
 
 fn metadata() -> cargo_metadata::Metadata {
     MetadataCommand::new()

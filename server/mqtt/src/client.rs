@@ -7,9 +7,13 @@ use std::sync::Arc;
 use auth::{Credential, Presented};
 use bytes::Bytes;
 use hub::access::Grant;
+use hub::c2d::{LockToken, LockedMessage, Settlement};
 use hub::device_session::{Delivery, DeviceSession, SessionOptions};
-use hub::error::HubError;
-use hub::gate::operations::{AnswerMethod, Connect, ReadOwnTwin, SendTelemetry, UpdateReported};
+use hub::error::{ErrorCode, HubError};
+use hub::gate::operations::{
+    AnswerMethod, Connect, ReadOwnTwin, ReceiveCloudToDevice, SendTelemetry, SettleCloudToDevice,
+    UpdateReported,
+};
 use hub::gate::{Admitted, Details, Operation, ProtocolLabel};
 use hub::ids::IdentityId;
 use hub::telemetry::DeviceMessage;
@@ -74,7 +78,7 @@ impl<'a> Client<'a> {
         let Some(device) = &self.device else { return Err(Ending::Refused) };
         match question {
             Question::AnswerMethod { packet_id, id, response } => {
-                let by = self.admit::<AnswerMethod>(device).await.map_err(|_logged| Ending::Refused)?;
+                let by = self.admit_own::<AnswerMethod>(device).await.map_err(|_logged| Ending::Refused)?;
                 self.head.hub.answer_method(by, id, response).map_err(Ending::Failed)?;
                 Ok(Reply::MethodAnswered { packet_id })
             }
@@ -86,6 +90,11 @@ impl<'a> Client<'a> {
                 self.send_telemetry(device, *message).await?;
                 Ok(Reply::TelemetryAccepted { packet_id })
             }
+            Question::SettleMessage { token, how } => {
+                self.settle_message(device, token, how).await?;
+                Ok(Reply::MessageSettled)
+            }
+            Question::TakeMessage => Ok(Reply::MessageTaken(self.take_message(device).await?)),
             Question::UpdateReported { request, patch, version } => {
                 let result = self.update_reported(device, &patch, version).await;
                 Ok(Reply::Reported { request, result })
@@ -143,13 +152,35 @@ impl<'a> Client<'a> {
     }
 
     async fn send_telemetry(&self, device: &DeviceSession, message: DeviceMessage) -> Result<(), Ending> {
-        let by = self.admit::<SendTelemetry>(device).await.map_err(|_logged| Ending::Refused)?;
+        let by = self.admit_own::<SendTelemetry>(device).await.map_err(|_logged| Ending::Refused)?;
         self.head.hub.send_telemetry(by, message).map_err(Ending::Failed)?;
         Ok(())
     }
 
+    async fn take_message(&self, device: &DeviceSession) -> Result<Option<LockedMessage>, Ending> {
+        let queue = device.identity().device.clone();
+        let by =
+            self.admit::<ReceiveCloudToDevice>(device, queue).await.map_err(|_logged| Ending::Refused)?;
+        self.head.hub.lock_next_message(by, None).map_err(Ending::Failed)
+    }
+
+    async fn settle_message(
+        &self,
+        device: &DeviceSession,
+        token: LockToken,
+        how: Settlement,
+    ) -> Result<(), Ending> {
+        let queue = device.identity().device.clone();
+        let by = self.admit::<SettleCloudToDevice>(device, queue).await.map_err(|_logged| Ending::Refused)?;
+        match self.head.hub.settle_message(by, token, how) {
+            // A late acknowledgement: the message waits again, and will come again.
+            Err(error) if error.code() == ErrorCode::DeviceMessageLockLost => Ok(()),
+            settled => settled.map_err(Ending::Failed),
+        }
+    }
+
     async fn read_twin(&self, device: &DeviceSession) -> Result<Bytes, Failure> {
-        let by = self.admit::<ReadOwnTwin>(device).await.map_err(|error| self.refused(&error))?;
+        let by = self.admit_own::<ReadOwnTwin>(device).await.map_err(|error| self.refused(&error))?;
         self.head.hub.read_own_twin(by).map_err(|error| self.declined(error))
     }
 
@@ -159,7 +190,7 @@ impl<'a> Client<'a> {
         patch: &[u8],
         expected: Option<ExpectedVersion>,
     ) -> Result<u64, Failure> {
-        let by = self.admit::<UpdateReported>(device).await.map_err(|error| self.refused(&error))?;
+        let by = self.admit_own::<UpdateReported>(device).await.map_err(|error| self.refused(&error))?;
         let update = || {
             let expected = expected.map(ExpectedVersion::number).transpose()?;
             let patch = ReportedPatch::parse(patch, self.arrays)?;
@@ -168,11 +199,19 @@ impl<'a> Client<'a> {
         update().map_err(|error| self.declined(error))
     }
 
-    async fn admit<O>(&self, device: &DeviceSession) -> Result<Admitted<O>, HubError>
+    async fn admit_own<O>(&self, device: &DeviceSession) -> Result<Admitted<O>, HubError>
     where
         O: Operation<Target = IdentityId>,
     {
-        self.head.hub.gate().admit(&device.grant(), device.identity().clone(), self.details()).await
+        self.admit(device, device.identity().clone()).await
+    }
+
+    async fn admit<O: Operation>(
+        &self,
+        device: &DeviceSession,
+        target: O::Target,
+    ) -> Result<Admitted<O>, HubError> {
+        self.head.hub.gate().admit(&device.grant(), target, self.details()).await
     }
 
     /// What a twin request gets that the gate refused, and logged.

@@ -102,7 +102,7 @@ impl Connection<'_> {
                 () = timer.as_mut() => Event::Timer,
             };
             let actions = match event {
-                Event::Delivery(delivery) => self.session.on_delivery(delivery),
+                Event::Delivery(delivery) => self.session.on_delivery(delivery, self.head.hub.clock().now()),
                 Event::Drain => return Ending::Kicked(DisconnectReason::HubStopping),
                 Event::Read(Ok(0)) => return Ending::Broken(self.hung_up()),
                 Event::Read(Ok(_)) => continue,

@@ -1,5 +1,5 @@
-//! The MQTT 3.1.1 head: a byte stream on one side, the core on the other (`contract/mqtt.md` sections 0 to 7, 9
-//! and 10).
+//! The MQTT 3.1.1 head: a byte stream on one side, the core on the other (`contract/mqtt.md`
+//! sections 0 to 10).
 //!
 //! ```text
 //! bytes -> wire -> Packet -> session -> Actions -> client -> gate, hub
@@ -8,18 +8,18 @@
 //!
 //! In reading order:
 //! - `names`: every literal of the wire, under the contract's sections.
-//! - `packet` and `wire`: what a packet is, and how bytes become one; the codec crate is named there only.
-//! - `username`, `topic`, `properties`, `subscriptions`: the texts inside packets.
+//! - `packet` and `wire`: what a packet is, and how bytes become one.
+//! - `username`, `topic`, `properties`, `device_bound`, `subscriptions`: the texts inside packets.
+//! - `unacknowledged`: which messages the client still has to acknowledge.
 //! - `login`: what a CONNECT asks for.
 //! - `session`: the conversation as a state machine without I/O.
 //! - `client`: what the session asks, put to the core.
 //! - `connection`: drives both with a socket and wire time.
 //! - `error`: what becomes of each error code, and the ways a connection ends.
-//!
-//! Cloud-to-device messages and direct methods are not delivered yet: their subscriptions are granted and kept.
 
 mod client;
 mod connection;
+mod device_bound;
 mod error;
 mod login;
 mod names;
@@ -28,6 +28,7 @@ mod properties;
 mod session;
 mod subscriptions;
 mod topic;
+mod unacknowledged;
 mod username;
 mod wire;
 

@@ -92,6 +92,18 @@ pub(crate) mod system {
     pub(crate) const CONNECTION_MODULE_ID: &str = "$.cmid";
 }
 
+/// `contract/mqtt.md 6.2`: topics of cloud-to-device messages.
+pub(crate) mod device_bound {
+    /// Follows the device id; the property bag comes after it.
+    pub(crate) const MESSAGES: &str = "/messages/devicebound/";
+    /// Precedes the device id in the value of `$.to`.
+    pub(crate) const TO_DEVICES: &str = "/devices/";
+    /// Follows the device id in the value of `$.to`, with a capital B.
+    pub(crate) const TO_MESSAGES: &str = "/messages/deviceBound";
+    /// Which outcomes the sender wants to hear of. The one system property without a dollar.
+    pub(crate) const ACKNOWLEDGEMENT: &str = "iothub-ack";
+}
+
 /// `contract/mqtt.md 7`: twin topics, up to the query that carries `$rid` and `$version`.
 pub(crate) mod twin {
     /// The identity asks for its twin.

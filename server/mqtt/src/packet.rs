@@ -90,10 +90,11 @@ pub(crate) enum Outgoing {
     PubAck {
         packet_id: u16,
     },
-    /// Always QoS 0: `contract/mqtt.md 0`, rule 7.
     Publish {
         topic: String,
         payload: Bytes,
+        /// None for QoS 0, which is all that twins and methods get: `contract/mqtt.md 0`, rule 7.
+        delivery: Option<QosOne>,
     },
     SubAck {
         packet_id: u16,
@@ -102,6 +103,15 @@ pub(crate) enum Outgoing {
     UnsubAck {
         packet_id: u16,
     },
+}
+
+/// What a publish of ours with QoS 1 has more than one with QoS 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct QosOne {
+    /// Whether the client may have seen the message before.
+    pub(crate) dup: bool,
+    /// What its PUBACK names.
+    pub(crate) packet_id: u16,
 }
 
 /// The two answers the hub gives to CONNECT, `contract/mqtt.md 2.6`.
@@ -123,7 +133,7 @@ pub(crate) enum SubscribeCode {
 }
 
 /// The hub grants no QoS 2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum GrantedQos {
     AtMostOnce,
     AtLeastOnce,

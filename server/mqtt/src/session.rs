@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hub::c2d::{LockToken, LockedMessage, Settlement};
 use hub::device_session::{Delivery, Interest, SavedSession};
 use hub::error::{ErrorCode, HubError};
 use hub::ids::IdentityId;
@@ -14,11 +15,12 @@ use hub::time::Timestamp;
 
 use crate::error::{Broken, Ending, RefusedConnect, TwinOutcome, shown, twin_outcome};
 use crate::login::{LONGEST_SILENCE, Login, login};
-use crate::packet::{ConnAck, Connect, Outgoing, Packet, Publish};
-use crate::properties;
+use crate::packet::{ConnAck, Connect, GrantedQos, Outgoing, Packet, Publish, QosOne};
 use crate::subscriptions::{Subscription, Subscriptions};
 use crate::topic::{RequestId, Topic};
+use crate::unacknowledged::Unacknowledged;
 use crate::wire::{Expecting, WireError};
+use crate::{device_bound, properties};
 
 /// What the driver has to do next.
 #[derive(Debug)]
@@ -44,6 +46,10 @@ pub(crate) enum Question {
     ReadTwin(TwinRequest),
     /// Brings [`Reply::TelemetryAccepted`].
     SendTelemetry { packet_id: Option<u16>, message: Box<DeviceMessage> },
+    /// Brings [`Reply::MessageSettled`].
+    SettleMessage { token: LockToken, how: Settlement },
+    /// Brings [`Reply::MessageTaken`].
+    TakeMessage,
     /// Brings [`Reply::Reported`].
     UpdateReported { request: TwinRequest, patch: Bytes, version: Option<ExpectedVersion> },
 }
@@ -89,6 +95,10 @@ impl ExpectedVersion {
 pub(crate) enum Reply {
     /// The identity is online.
     Connected { saved: SavedSession, is_resumed: bool },
+    /// The message is out of the queue, or was before.
+    MessageSettled,
+    /// The oldest message that waits, locked now; none if another connection was quicker.
+    MessageTaken(Option<LockedMessage>),
     /// The answer to a method was taken, whether or not somebody still waits for it.
     MethodAnswered { packet_id: Option<u16> },
     /// The patch was applied, and this is the reported version now; or it was not.
@@ -142,10 +152,12 @@ struct Connected {
     identity: IdentityId,
     keep_session: bool,
     subscriptions: Subscriptions,
+    unacknowledged: Unacknowledged,
 }
 
 /// What the core is asked to tell, and the subscription that asks for it.
-const INTERESTS: [(Interest, Subscription); 2] = [
+const INTERESTS: [(Interest, Subscription); 3] = [
+    (Interest::CloudToDevice, Subscription::CloudToDevice),
     (Interest::DesiredProperties, Subscription::DesiredProperties),
     (Interest::Methods, Subscription::Methods),
 ];
@@ -197,8 +209,8 @@ impl Session {
         }
     }
 
-    /// The core has something for the client.
-    pub(crate) fn on_delivery(&mut self, delivery: Delivery) -> Actions {
+    /// The core has something for the client; `at` is hub time.
+    pub(crate) fn on_delivery(&mut self, delivery: Delivery, at: Timestamp) -> Actions {
         match delivery {
             Delivery::Closed(reason) => self.close(Ending::Kicked(reason)),
             Delivery::DesiredChanged(change) => match &self.stage {
@@ -206,12 +218,18 @@ impl Session {
                     if connected.subscriptions.has(Subscription::DesiredProperties) =>
                 {
                     let topic = Topic::DesiredChanged { version: change.version }.to_string();
-                    vec![Action::Send(Outgoing::Publish { topic, payload: change.patch })]
+                    vec![Action::Send(Outgoing::Publish { topic, payload: change.patch, delivery: None })]
                 }
                 _ => Actions::new(),
             },
-            // No subscription asks for messages yet.
-            Delivery::MessagesWaiting => Actions::new(),
+            Delivery::MessagesWaiting => match &self.stage {
+                // Without room nothing is lost: the acknowledgement that makes some brings this delivery again, and
+                // so does every message taken that leaves more waiting.
+                Stage::Connected(connected) if connected.takes_messages(at) => {
+                    vec![Action::Ask(Question::TakeMessage)]
+                }
+                _ => Actions::new(),
+            },
             Delivery::MethodInvoked(request) => self.on_method(request),
         }
     }
@@ -223,13 +241,18 @@ impl Session {
         if !connected.subscriptions.lets_through(&topic) {
             return Actions::new();
         }
-        vec![Action::Send(Outgoing::Publish { topic, payload: request.payload })]
+        vec![Action::Send(Outgoing::Publish { topic, payload: request.payload, delivery: None })]
     }
 
     /// An action brought this.
     pub(crate) fn on_reply(&mut self, reply: Reply) -> Actions {
         match reply {
             Reply::Connected { saved, is_resumed } => self.on_connected(saved, is_resumed),
+            Reply::MessageSettled | Reply::MessageTaken(None) => Actions::new(),
+            Reply::MessageTaken(Some(message)) => match &mut self.stage {
+                Stage::Connected(connected) => connected.on_message(&message),
+                Stage::AwaitingConnect | Stage::Connecting { .. } | Stage::Over => Actions::new(),
+            },
             Reply::MethodAnswered { packet_id } | Reply::TelemetryAccepted { packet_id } => {
                 acknowledge(packet_id).collect()
             }
@@ -273,7 +296,8 @@ impl Session {
         for (interest, _) in INTERESTS.iter().filter(|(_, wanted)| subscriptions.has(*wanted)) {
             actions.push(Action::Tell(Notice::Subscribe(*interest)));
         }
-        self.stage = Stage::Connected(Connected { identity, keep_session, subscriptions });
+        let unacknowledged = Unacknowledged::default();
+        self.stage = Stage::Connected(Connected { identity, keep_session, subscriptions, unacknowledged });
         actions
     }
 
@@ -292,7 +316,8 @@ impl Session {
         let rid = request.rid.as_deref().and_then(RequestId::parse).filter(|_| listens);
         let publish = rid.map(|rid| {
             let topic = Topic::TwinResponse { rid, status: answer.status, version: answer.version };
-            Action::Send(Outgoing::Publish { topic: topic.to_string(), payload: answer.body })
+            let topic = topic.to_string();
+            Action::Send(Outgoing::Publish { topic, payload: answer.body, delivery: None })
         });
         acknowledge(request.packet_id).chain(publish).collect()
     }
@@ -319,8 +344,10 @@ impl Connected {
             Packet::PingReq => {
                 actions.extend([Action::Tell(Notice::Alive), Action::Send(Outgoing::PingResp)])
             }
-            // Answers nothing: this hub publishes with QoS 0 so far.
-            Packet::PubAck { .. } => actions.push(Action::Tell(Notice::Alive)),
+            Packet::PubAck { packet_id } => actions.push(match self.unacknowledged.take(packet_id) {
+                Some(token) => Action::Ask(Question::SettleMessage { token, how: Settlement::Complete }),
+                None => Action::Tell(Notice::Alive),
+            }),
             Packet::Publish(publish) => self.on_publish(publish, &mut actions).map_err(Ending::Broken)?,
             Packet::Subscribe { packet_id, filters } => {
                 let before = self.subscriptions.clone();
@@ -339,6 +366,37 @@ impl Connected {
             }
         }
         Ok(actions)
+    }
+
+    fn takes_messages(&self, at: Timestamp) -> bool {
+        self.subscriptions.has(Subscription::CloudToDevice) && self.unacknowledged.has_room(at)
+    }
+
+    /// Hands a cloud-to-device message on, `contract/mqtt.md 6.3`. With QoS 0 it is dealt with once it is sent, and
+    /// is never sent twice; with QoS 1 when the client acknowledges it.
+    fn on_message(&mut self, message: &LockedMessage) -> Actions {
+        let settle = |how| Action::Ask(Question::SettleMessage { token: message.token, how });
+        let Some(granted) = self.subscriptions.message_qos() else { return vec![settle(Settlement::Unlock)] };
+        let Some(topic) = device_bound::topic(&self.identity.device, &message.message) else {
+            tracing::warn!(
+                device = self.identity.device.as_str(),
+                seq = message.sequence,
+                "message rejected: with its properties the topic is longer than MQTT can carry"
+            );
+            return vec![settle(Settlement::Reject)];
+        };
+        let publish = |delivery| {
+            let payload = message.message.body.clone();
+            Action::Send(Outgoing::Publish { topic, payload, delivery })
+        };
+        match granted {
+            GrantedQos::AtMostOnce if message.is_redelivery => vec![settle(Settlement::Complete)],
+            GrantedQos::AtMostOnce => vec![publish(None), settle(Settlement::Complete)],
+            GrantedQos::AtLeastOnce => {
+                let packet_id = self.unacknowledged.add(message);
+                vec![publish(Some(QosOne { dup: message.is_redelivery, packet_id }))]
+            }
+        }
     }
 
     /// Tells the core what to notify of and what to keep, before the client gets its answer.

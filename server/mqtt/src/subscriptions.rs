@@ -45,6 +45,12 @@ impl Subscriptions {
         self.0.iter().any(|entry| entry.means == wanted)
     }
 
+    /// The QoS of cloud-to-device messages: of several filters that ask for them the best; none if none does.
+    pub(crate) fn message_qos(&self) -> Option<GrantedQos> {
+        let asking = self.0.iter().filter(|entry| entry.means == Subscription::CloudToDevice);
+        asking.map(|entry| GrantedQos::of_requested(entry.saved.qos)).max()
+    }
+
     /// Whether a method's topic is one that a filter asks for: all methods, or single ones.
     pub(crate) fn lets_through(&self, method_topic: &str) -> bool {
         self.0
@@ -81,16 +87,14 @@ impl Subscriptions {
 /// What a filter lets through to one identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subscription {
-    /// Cloud-to-device messages; a module has none, its subscription is granted and stays silent.
+    /// Cloud-to-device messages, which only devices have.
     CloudToDevice,
     /// Changes of the desired properties.
     DesiredProperties,
-    /// Everything under a module's own path: inputs and devicebound.
-    Everything,
-    /// Messages from other modules, which only an Edge Hub sends.
-    Inputs,
     /// Direct methods, all or some.
     Methods,
+    /// What is under a module's own path: granted, and silent, as only an Edge Hub sends anything there.
+    ModulePath,
     /// Answers to twin requests.
     TwinResponses,
 }
@@ -114,16 +118,16 @@ impl Subscription {
             return None;
         }
         let Some(own_module) = &identity.module else {
-            return (rest == filter::DEVICE_BOUND).then_some(Self::CloudToDevice);
+            // No topic name may hold what some ids hold, so no message could be sent to them.
+            let has_topics = !identity.device.as_str().contains(['+', '#']);
+            return (rest == filter::DEVICE_BOUND && has_topics).then_some(Self::CloudToDevice);
         };
         let (module, rest) = rest.strip_prefix(telemetry::MODULES)?.split_once('/')?;
         if module != own_module.as_str() {
             return None;
         }
         match rest {
-            filter::DEVICE_BOUND => Some(Self::CloudToDevice),
-            filter::INPUTS => Some(Self::Inputs),
-            filter::ANY_REST => Some(Self::Everything),
+            filter::ANY_REST | filter::DEVICE_BOUND | filter::INPUTS => Some(Self::ModulePath),
             _ => None,
         }
     }
@@ -181,10 +185,10 @@ mod tests {
             ("d", "$iothub/twin/res/#", TwinResponses),
             ("d", "$iothub/twin/PATCH/properties/desired/#", DesiredProperties),
             ("d/m", "$iothub/twin/PATCH/properties/desired/#", DesiredProperties),
-            ("d/m", "devices/d/modules/m/messages/devicebound/#", CloudToDevice),
-            ("d/m", "devices/d/modules/m/inputs/#", Inputs),
-            ("d/m", "devices/d/modules/m/#", Everything),
-            ("d/m", "devices/+/modules/m/#", Everything),
+            ("d/m", "devices/d/modules/m/messages/devicebound/#", ModulePath),
+            ("d/m", "devices/d/modules/m/inputs/#", ModulePath),
+            ("d/m", "devices/d/modules/m/#", ModulePath),
+            ("d/m", "devices/+/modules/m/#", ModulePath),
         ];
         for (id, text, expected) in rows {
             assert_eq!(Subscription::parse(text, &identity(id)), Some(expected), "{text} by {id}");
@@ -207,6 +211,9 @@ mod tests {
             ("d", "$iothub/methods/POST/#/more"),
             ("d", "#"),
             ("d", ""),
+            ("a+b", "devices/a+b/messages/devicebound/#"),
+            ("a+b", "devices/+/messages/devicebound/#"),
+            ("a#b", "devices/a#b/messages/devicebound/#"),
         ];
         for (id, text) in rows {
             assert_eq!(Subscription::parse(text, &identity(id)), None, "{text} by {id}");

@@ -15,6 +15,8 @@ use crate::time::Timestamp;
 pub struct LockedMessage {
     /// Settles it.
     pub token: LockToken,
+    /// When the lock ends by itself.
+    pub locked_until: Timestamp,
     /// Its place in the device's order, from 1.
     pub sequence: u64,
     /// When the hub took it in.
@@ -123,9 +125,11 @@ impl Queue {
         let queued =
             self.messages.iter_mut().find(|queued| queued.lock.is_none() && queued.expires_at > at)?;
         let is_redelivery = std::mem::replace(&mut queued.is_redelivery, true);
-        queued.lock = Some(Lock { token, until: at.plus(lock_for), holder });
+        let locked_until = at.plus(lock_for);
+        queued.lock = Some(Lock { token, until: locked_until, holder });
         Some(LockedMessage {
             token,
+            locked_until,
             sequence: queued.sequence,
             enqueued_at: queued.enqueued_at,
             expires_at: queued.expires_at,
@@ -251,7 +255,8 @@ mod tests {
     #[test]
     fn messages_come_out_in_order_and_a_locked_one_is_skipped() {
         let mut queue = queue(2);
-        assert_eq!(lock(&mut queue, NOW).unwrap().sequence, 1);
+        let first = lock(&mut queue, NOW).unwrap();
+        assert_eq!((first.sequence, first.locked_until), (1, NOW.plus(limits::C2D_LOCK)));
         assert_eq!(lock(&mut queue, NOW).unwrap().sequence, 2);
         assert!(lock(&mut queue, NOW).is_none());
     }

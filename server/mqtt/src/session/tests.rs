@@ -28,14 +28,19 @@ fn show(action: &Action) -> String {
         Action::Ask(Question::SendTelemetry { packet_id, message }) => {
             format!("telemetry {packet_id:?} {:?} {:?}", message.body, message.properties.application)
         }
+        Action::Ask(Question::SettleMessage { token: _, how }) => format!("{how:?}"),
+        Action::Ask(Question::TakeMessage) => "take a message".into(),
         Action::Ask(Question::UpdateReported { request, patch, version }) => {
             let version = version.map(|ExpectedVersion(number)| number);
             format!("report {:?} {patch:?} {version:?}", request.rid)
         }
         Action::Close(ending) => format!("close {ending:?}"),
         Action::Connect(login) => format!("connect {} at {}", login.identity, login.host),
-        Action::Send(Outgoing::Publish { topic, payload }) => {
-            format!("PUBLISH {topic} {}", String::from_utf8_lossy(payload))
+        Action::Send(Outgoing::Publish { topic, payload, delivery }) => {
+            let qos_one = delivery
+                .map(|QosOne { dup, packet_id }| format!("{packet_id} {}", if dup { "DUP " } else { "" }));
+            let payload = String::from_utf8_lossy(payload);
+            format!("PUBLISH {}{topic} {payload}", qos_one.unwrap_or_default())
         }
         Action::Send(Outgoing::SubAck { packet_id, codes }) => {
             let codes: Vec<_> = codes
@@ -120,6 +125,7 @@ fn failure(code: ErrorCode) -> Failure {
     Failure { body: Bytes::from_static(b"{error}"), code, ending: Ending::Failed(error) }
 }
 
+mod messages;
 mod methods;
 
 mod connecting {
@@ -158,7 +164,7 @@ mod connecting {
             ["ConnAck(Accepted { session_present: true })", "Subscribe(DesiredProperties)"]
         );
         assert_eq!(
-            shown(&session.on_delivery(desired(3))),
+            shown(&session.on_delivery(desired(3), at())),
             ["PUBLISH $iothub/twin/PATCH/properties/desired/?$version=3 {\"a\":1}"]
         );
     }
@@ -276,7 +282,7 @@ mod subscribing {
             on(&mut session, unsubscribe(2, DESIRED)),
             ["Alive", "Unsubscribe(DesiredProperties)", "keep []", "UnsubAck { packet_id: 2 }"]
         );
-        assert!(session.on_delivery(desired(4)).is_empty());
+        assert!(session.on_delivery(desired(4), at()).is_empty());
     }
 }
 
@@ -407,8 +413,8 @@ mod twins {
     #[test]
     fn a_session_the_core_ends_says_nothing_more() {
         let mut session = connected(&[DESIRED]);
-        let actions = session.on_delivery(Delivery::Closed(DisconnectReason::TakenOver));
+        let actions = session.on_delivery(Delivery::Closed(DisconnectReason::TakenOver), at());
         assert_eq!(shown(&actions), ["close Kicked(TakenOver)"]);
-        assert!(session.on_delivery(desired(9)).is_empty());
+        assert!(session.on_delivery(desired(9), at()).is_empty());
     }
 }

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use auth::{Authenticator, CertificateAuthorities, PeerCertificates, SasToken};
 use hub::access::{CredentialKind, Grant, Permissions, Scope, Subject, SymmetricKey, development_policies};
+use hub::c2d::{Acknowledgement, CloudToDeviceMessage, Outcome, Settlement};
 use hub::entropy::Entropy;
 use hub::events::EventData;
-use hub::gate::operations::{CreateDevice, CreateModule, DeleteDevice, GetTwin, PatchTwin, UpdateDevice};
+use hub::gate::operations::{
+    CreateDevice, CreateModule, DeleteDevice, GetTwin, PatchTwin, ReceiveFeedback, SendCloudToDevice,
+    SettleFeedback, UpdateDevice,
+};
 use hub::gate::{Admitted, Details, Operation, ProtocolLabel};
 use hub::identity::{AuthenticationSpec, AuthenticationType, DeviceSpec, DeviceStatus, ModuleSpec};
 use hub::ids::{ConnectionId, HubName, IdentityId, IfMatch};
@@ -21,6 +25,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) const MESSAGES: &str = "devices/d/messages/devicebound/#";
 pub(crate) const TOKEN_HOURS: Duration = Duration::from_secs(3600);
 /// Bytes in flight in each direction, as a socket's buffers hold some.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -148,6 +153,33 @@ impl Bench {
         self.hub.delete_device(by, &IfMatch::Any).unwrap();
     }
 
+    /// Queues a message for `d`; feedback names it by its body.
+    pub(crate) async fn send_message(&self, body: &str) {
+        let message = CloudToDeviceMessage {
+            message_id: Some(body.to_owned()),
+            acknowledgement: Some(Acknowledgement::Full),
+            body: body.to_owned().into(),
+            ..CloudToDeviceMessage::default()
+        };
+        let by = self.owner::<SendCloudToDevice>(identity("d").device).await;
+        self.hub.send_cloud_to_device(by, message).unwrap();
+    }
+
+    /// What became of messages since the last time, by their bodies.
+    pub(crate) async fn feedback(&self) -> Vec<(String, Outcome)> {
+        let Some(batch) = self.hub.lock_next_feedback(self.owner::<ReceiveFeedback>(()).await).unwrap()
+        else {
+            return Vec::new();
+        };
+        let by = self.owner::<SettleFeedback>(()).await;
+        self.hub.settle_feedback(by, batch.token, Settlement::Complete).unwrap();
+        batch
+            .records
+            .iter()
+            .map(|record| (record.original_message_id.clone().unwrap(), record.outcome))
+            .collect()
+    }
+
     /// Events of `d` and its module, oldest first.
     pub(crate) fn events(&self) -> Vec<Arc<EventData>> {
         let newest = self.hub.events().newest(usize::MAX, Some(&identity("d").device));
@@ -248,6 +280,14 @@ impl Packet for Unsubscribe<'_> {
     }
 }
 
+pub(crate) struct PubAck(pub(crate) u16);
+
+impl Packet for PubAck {
+    fn bytes(&self) -> Vec<u8> {
+        frame(0x40, &self.0.to_be_bytes())
+    }
+}
+
 /// Bytes as they are, well-formed or not.
 pub(crate) struct Raw<'a>(pub(crate) &'a [u8]);
 
@@ -269,6 +309,18 @@ impl Client {
     pub(crate) async fn send(&mut self, packet: &impl Packet) {
         // A server that hung up is seen when reading.
         let _ = self.io.write_all(&packet.bytes()).await;
+    }
+
+    /// Subscribes to cloud-to-device messages, which this test is about.
+    pub(crate) async fn subscribe_to_messages(&mut self, qos: u8) {
+        self.send(&Subscribe(1, &[(MESSAGES, qos)])).await;
+        assert_eq!(self.next().await, format!("SUBACK 1 [{qos}]"));
+    }
+
+    /// Whatever was on its way has come: all that does is the answer to a ping.
+    pub(crate) async fn assert_nothing_came(&mut self) {
+        self.send(&PINGREQ).await;
+        assert_eq!(self.next().await, "PINGRESP");
     }
 
     /// The next packet in words; "closed" at the end.
@@ -293,11 +345,18 @@ impl Client {
             }
             (0xb0, [high, low]) => format!("UNSUBACK {}", u16::from_be_bytes([*high, *low])),
             (0xd0, []) => "PINGRESP".into(),
-            (0x30, [high, low, rest @ ..]) => {
-                let (topic, body) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
-                format!("PUBLISH {} {}", String::from_utf8_lossy(topic), String::from_utf8_lossy(body))
-                    .trim_end()
-                    .into()
+            (0x30 | 0x32 | 0x3a, [high, low, rest @ ..]) => {
+                let (topic, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+                let (delivery, body) = match (first, rest) {
+                    (0x30, body) => (String::new(), body),
+                    (_, [high, low, body @ ..]) => {
+                        let dup = if first == 0x3a { "DUP " } else { "" };
+                        (format!("{} {dup}", u16::from_be_bytes([*high, *low])), body)
+                    }
+                    other => panic!("a PUBLISH with QoS 1 and no packet id: {other:?}"),
+                };
+                let (topic, body) = (String::from_utf8_lossy(topic), String::from_utf8_lossy(body));
+                format!("PUBLISH {delivery}{topic} {body}").trim_end().into()
             }
             other => panic!("not a packet of this hub: {other:?}"),
         }

@@ -5,6 +5,7 @@
 
 mod connect;
 mod harness;
+mod messages;
 mod methods;
 mod misuse;
 mod subscriptions;

@@ -14,7 +14,7 @@ fn called(name: &str) -> Delivery {
 
 #[test]
 fn a_call_goes_out_with_its_id_in_hex_and_its_payload_as_it_is() {
-    let actions = connected(&[METHODS]).on_delivery(called("component*command"));
+    let actions = connected(&[METHODS]).on_delivery(called("component*command"), at());
     assert_eq!(shown(&actions), ["PUBLISH $iothub/methods/POST/component*command/?$rid=2a null"]);
 }
 
@@ -22,11 +22,11 @@ fn a_call_goes_out_with_its_id_in_hex_and_its_payload_as_it_is() {
 fn a_single_method_s_filter_lets_only_that_through() {
     let mut session = connected(&["$iothub/methods/POST/reboot/#"]);
     assert_eq!(
-        shown(&session.on_delivery(called("reboot"))),
+        shown(&session.on_delivery(called("reboot"), at())),
         ["PUBLISH $iothub/methods/POST/reboot/?$rid=2a null"]
     );
-    assert!(session.on_delivery(called("stop")).is_empty());
-    assert!(connected(&[DESIRED]).on_delivery(called("reboot")).is_empty());
+    assert!(session.on_delivery(called("stop"), at()).is_empty());
+    assert!(connected(&[DESIRED]).on_delivery(called("reboot"), at()).is_empty());
 }
 
 #[test]
