@@ -116,6 +116,8 @@ pub const C2D_QUEUE_MESSAGES: usize = 50;
 pub const C2D_DELIVERIES: u8 = 10;
 /// How long a delivered message stays locked. contract/amqp.md 4.2.
 pub const C2D_LOCK: Duration = Duration::from_secs(60);
+/// How short a lock an HTTPS device may ask for; the service documents 5 s as the least.
+pub const C2D_LOCK_MIN: Duration = Duration::from_secs(5);
 /// How long an HTTPS device may ask a lock to last; the service documents 300 s as the most.
 pub const C2D_LOCK_MAX: Duration = Duration::from_secs(300);
 /// How long a message lives unless it says so itself; feedback lives as long. contract/mqtt.md 6.1.

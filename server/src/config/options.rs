@@ -224,6 +224,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ThrottleOptions {
+    cloud_to_device_receives: Option<RateOption>,
     cloud_to_device_sends: Option<RateOption>,
     connections: Option<RateOption>,
     device_to_cloud_sends: Option<RateOption>,
@@ -237,6 +238,7 @@ impl ThrottleOptions {
     /// The rate given for a throttle.
     pub(super) fn of(&self, throttle: Throttle) -> Option<Rate> {
         let rate = match throttle {
+            Throttle::CloudToDeviceReceives => self.cloud_to_device_receives,
             Throttle::CloudToDeviceSends => self.cloud_to_device_sends,
             Throttle::Connections => self.connections,
             Throttle::DeviceToCloudSends => self.device_to_cloud_sends,

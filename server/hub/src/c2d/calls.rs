@@ -9,7 +9,7 @@ use crate::c2d::message::{CloudToDeviceMessage, LockToken};
 use crate::c2d::queue::{Ended, LockedMessage, Queue, Settlement};
 use crate::error::{ErrorCode, HubError};
 use crate::gate::operations::{
-    PurgeCloudToDevice, ReceiveCloudToDevice, SendCloudToDevice, SettleCloudToDevice,
+    PollCloudToDevice, PurgeCloudToDevice, ReceiveCloudToDevice, SendCloudToDevice, SettleCloudToDevice,
 };
 use crate::gate::{Admitted, Operation};
 use crate::ids::{ConnectionId, DeviceId};
@@ -49,16 +49,39 @@ impl Hub {
         by: Admitted<ReceiveCloudToDevice>,
         lock_for: Option<Duration>,
     ) -> Result<Option<LockedMessage>, HubError> {
+        let locked = self.lock_next(&by, lock_for);
+        by.conclude(locked)
+    }
+
+    /// The same for a device that asks over HTTPS and has no session: nobody holds the lock but who knows its token.
+    ///
+    /// # Errors
+    /// As [`Self::lock_next_message`].
+    pub fn poll_next_message(
+        &self,
+        by: Admitted<PollCloudToDevice>,
+        lock_for: Option<Duration>,
+    ) -> Result<Option<LockedMessage>, HubError> {
+        let locked = self.lock_next(&by, lock_for);
+        by.conclude(locked)
+    }
+
+    fn lock_next<O: Operation<Target = DeviceId>>(
+        &self,
+        by: &Admitted<O>,
+        lock_for: Option<Duration>,
+    ) -> Result<Option<LockedMessage>, HubError> {
         let (at, connection) = (by.at(), by.connection());
-        let lock_for = lock_for.map_or(limits::C2D_LOCK, |asked| asked.min(limits::C2D_LOCK_MAX));
+        let lock_for = lock_for
+            .map_or(limits::C2D_LOCK, |asked| asked.clamp(limits::C2D_LOCK_MIN, limits::C2D_LOCK_MAX));
         let mut locked = None;
-        let received = self.with_queue(&by, |state, queue| {
+        self.with_queue(by, |state, queue| {
             let holder = holder(state, connection, at)?;
             let token = LockToken::from_random(self.entropy.wide());
             locked = queue.lock_next(token, at, lock_for, holder);
             Ok(Vec::new())
-        });
-        by.conclude(received.map(|()| locked))
+        })?;
+        Ok(locked)
     }
 
     /// Ends the lock on a message.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -43,6 +44,24 @@ pub struct FeedbackBatch {
     pub enqueued_at: Timestamp,
     /// Oldest first, 1 to [`limits::FEEDBACK_BATCH_RECORDS`].
     pub records: Arc<[FeedbackRecord]>,
+}
+
+impl FeedbackBatch {
+    /// The records as the JSON array that is the body of a feedback message, over AMQP and over REST.
+    pub fn to_json(&self) -> String {
+        let record = |record: &FeedbackRecord| {
+            let outcome = record.outcome.as_str();
+            json!({
+                "originalMessageId": record.original_message_id,
+                "enqueuedTimeUtc": record.at.to_string(),
+                "statusCode": outcome,
+                "description": outcome,
+                "deviceId": record.device.as_str(),
+                "deviceGenerationId": record.generation_id.to_string(),
+            })
+        };
+        Value::Array(self.records.iter().map(record).collect()).to_string()
+    }
 }
 
 /// The hub's feedback queue.

@@ -106,14 +106,15 @@ impl Attachment {
     }
 
     /// The identity was heard of on `connection`. What a connection sends after its session ended counts no more:
-    /// the right to it ended with the session.
+    /// the right to it ended with the session. A request over HTTPS has no session and leaves no trace
+    /// (contract/rest.md 2.1).
     pub(crate) fn heard_on(
         &mut self,
         connection: Option<ConnectionId>,
         at: Timestamp,
     ) -> Result<(), HubError> {
-        let is_live = |connection| self.session().is_some_and(|live| live.connection == connection);
-        if connection.is_some_and(|connection| !is_live(connection)) {
+        let Some(connection) = connection else { return Ok(()) };
+        if !self.session().is_some_and(|live| live.connection == connection) {
             return Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized")
                 .with_reason("the session of this connection has ended"));
         }

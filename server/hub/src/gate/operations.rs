@@ -115,5 +115,6 @@ operations! {
     UpdateReported       on IdentityId,            needs DEVICE_CONNECT,                   Standard, TwinUpdates,        metered: "A device or module reports properties.";
     SendTelemetry        on IdentityId,            needs DEVICE_CONNECT,                   Basic,    DeviceToCloudSends, metered: "A device or module sends a message.";
     ReceiveCloudToDevice on DeviceId,              needs DEVICE_CONNECT,                   Standard, -,                  -:       "A device takes its next message.";
+    PollCloudToDevice    on DeviceId,              needs DEVICE_CONNECT,                   Standard, CloudToDeviceReceives, -:       "A device asks over HTTPS for its next message.";
     SettleCloudToDevice  on DeviceId,              needs DEVICE_CONNECT,                   Standard, -,                  -:       "A device completes, abandons or rejects a message.";
 }

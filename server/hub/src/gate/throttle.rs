@@ -20,6 +20,8 @@ use crate::time::{Clock, Deadline, Deadlines, Timestamp};
 /// The classes of operations that have a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Throttle {
+    /// Devices that ask for messages over HTTPS.
+    CloudToDeviceReceives,
     /// Messages that back ends send to devices.
     CloudToDeviceSends,
     /// Devices and modules that come online.
@@ -38,7 +40,8 @@ pub enum Throttle {
 
 impl Throttle {
     /// Every throttle, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::CloudToDeviceReceives,
         Self::CloudToDeviceSends,
         Self::Connections,
         Self::DeviceToCloudSends,
@@ -51,6 +54,7 @@ impl Throttle {
     /// As the configuration spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::CloudToDeviceReceives => "cloud-to-device-receives",
             Self::CloudToDeviceSends => "cloud-to-device-sends",
             Self::Connections => "connections",
             Self::DeviceToCloudSends => "device-to-cloud-sends",

@@ -119,6 +119,7 @@ impl Scale {
         #[rustfmt::skip]
         let [one, two, three] = match throttle {
             //                               Free, B1, S1       B2, S2            B3, S3
+            Throttle::CloudToDeviceReceives => [minute(1_000, 0), minute(1_000, 0), minute(50_000, 0)],
             Throttle::CloudToDeviceSends => [minute(100, 0),  minute(100, 0), minute(5_000, 0)],
             Throttle::Connections        => [second(12, 100), second(120, 0), second(6_000, 0)],
             Throttle::DeviceToCloudSends => [second(12, 100), second(120, 0), second(6_000, 0)],

@@ -8,8 +8,8 @@ use crate::c2d::{Acknowledgement, CloudToDeviceMessage, LockedMessage, Outcome, 
 use crate::device_session::{Delivery, DeviceSession, Interest};
 use crate::error::{ErrorCode, HubError};
 use crate::gate::operations::{
-    DeleteDevice, GetDevice, PurgeCloudToDevice, ReceiveCloudToDevice, ReceiveFeedback, SendCloudToDevice,
-    SettleCloudToDevice, SettleFeedback,
+    DeleteDevice, GetDevice, PollCloudToDevice, PurgeCloudToDevice, ReceiveCloudToDevice, ReceiveFeedback,
+    SendCloudToDevice, SettleCloudToDevice, SettleFeedback,
 };
 use crate::ids::{IdentityId, IfMatch};
 use crate::limits;
@@ -180,23 +180,40 @@ fn messages_need_a_device_that_exists_and_fit_its_limits() {
     assert_eq!(gone.code(), ErrorCode::DeviceNotFound);
 }
 
+fn poll(hub: &Hub, device: &IdentityId, lock_secs: Option<u64>) -> Option<LockedMessage> {
+    let by = admit::<PollCloudToDevice>(hub, &identity_grant(device, None), device.device.clone()).unwrap();
+    hub.poll_next_message(by, lock_secs.map(Duration::from_secs)).unwrap()
+}
+
 #[test]
-fn a_reader_without_a_connection_locks_for_as_long_as_it_asks_within_limits() {
+fn a_poll_locks_for_as_long_as_it_asks_from_5_to_300_seconds_and_leaves_no_activity() {
     let (hub, clock) = hub();
     let device = register(&hub, "d", None);
     send(&hub, &device, "a", Acknowledgement::None).unwrap();
-    let take = |secs| {
-        let grant = identity_grant(&device, None);
-        let by = admit::<ReceiveCloudToDevice>(&hub, &grant, device.device.clone()).unwrap();
-        hub.lock_next_message(by, Some(Duration::from_secs(secs))).unwrap()
-    };
-    assert!(take(5).is_some());
-    clock.advance(Duration::from_secs(4));
-    assert!(take(5).is_none());
-    clock.advance(Duration::from_secs(1));
-    assert!(take(100_000).is_some());
-    clock.advance(limits::C2D_LOCK_MAX);
-    assert!(take(5).is_some());
+    for (asked, secs) in [(None, 60), (Some(0), 5), (Some(5), 5), (Some(180), 180), (Some(301), 300)] {
+        assert!(poll(&hub, &device, asked).is_some(), "{asked:?}");
+        clock.advance(Duration::from_secs(secs) - Duration::from_nanos(100));
+        assert!(poll(&hub, &device, None).is_none(), "{asked:?}");
+        clock.advance(Duration::from_nanos(100));
+    }
+    let presence = hub.device(owner::<GetDevice>(&hub, device.device)).unwrap().presence;
+    assert_eq!(presence.last_activity, None);
+}
+
+#[test]
+fn feedback_reads_as_the_json_that_sdks_parse() {
+    let (hub, _) = hub();
+    let device = register(&hub, "d", None);
+    send(&hub, &device, "a\"b", Acknowledgement::Full).unwrap();
+    hub.purge_messages(owner::<PurgeCloudToDevice>(&hub, device.device.clone())).unwrap();
+    let batch = hub.lock_next_feedback(owner::<ReceiveFeedback>(&hub, ())).unwrap().unwrap();
+    let generation = batch.records[0].generation_id;
+    assert_eq!(
+        batch.to_json(),
+        format!(
+            r#"[{{"originalMessageId":"a\"b","enqueuedTimeUtc":"2026-01-01T00:00:00.0000000Z","statusCode":"Purged","description":"Purged","deviceId":"d","deviceGenerationId":"{generation}"}}]"#
+        )
+    );
 }
 
 #[test]
