@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::certificates::{Certificates, Pem, authority, self_signed_leaf, v3_leaf};
 use crate::harness::emulator::{telemetry_address, telemetry_topic};
 use crate::harness::mqtt::Login;
-use crate::harness::{Amqp, Emulator, Mqtt, Port, tls, websocket};
+use crate::harness::{Amqp, Emulator, Mqtt, Port, http, tls, websocket};
 
 /// The ways in, with the journal's name for each.
 const TRANSPORTS: [&str; 4] = ["mqtt", "mqtt-ws", "amqp", "amqp-ws"];
@@ -155,4 +155,28 @@ async fn a_certificate_next_to_a_good_token_does_not_get_in_the_way() {
     Mqtt::connect(io, &Login::new("d1", &token)).await;
     let rows = emulator.journal("d1").await;
     assert_eq!(rows[0]["credential"], "sas-device-key", "{}", rows[0]);
+}
+
+#[tokio::test]
+async fn over_https_a_certificate_stands_in_for_the_authorization_header() {
+    let emulator = Emulator::start().await;
+    let pem = self_signed_leaf("whoever");
+    emulator.create_device_with("d1", by_thumbprints(Some(&pem.sha256()), None)).await;
+    emulator.create_device_with("other", by_thumbprints(Some(&"0".repeat(40)), None)).await;
+    let call = async |line: &str, certificate: Option<&Pem>| {
+        let request = http::request(&format!("{line}?api-version=2021-04-12"), &[], "");
+        http::exchange(emulator.io_with(Port::Https, certificate).await, request.as_bytes()).await
+    };
+    for line in ["POST /devices/d1/messages/events", "GET /devices/d1/messages/deviceBound"] {
+        assert_eq!(call(line, Some(&pem)).await.status, 204, "{line}");
+        call(line, None).await.refused(401, "IotHubUnauthorizedAccess");
+        let stranger = self_signed_leaf("d1");
+        call(line, Some(&stranger)).await.refused(401, "IotHubUnauthorizedAccess");
+    }
+    call("POST /devices/other/messages/events", Some(&pem)).await.refused(401, "IotHubUnauthorizedAccess");
+    // A certificate is a device's; services have none.
+    call("GET /devices/d1", Some(&pem)).await.refused(401, "IotHubUnauthorizedAccess");
+    let rows = emulator.journal("d1").await;
+    let sent = rows.iter().find(|row| row["operation"] == "SendTelemetry").expect("a row about the message");
+    assert_eq!([&sent["credential"], &sent["protocol"]], [&json!("x509-self-signed"), &json!("https")]);
 }

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use hub::Hub;
 use hub::access::Grant;
+use hub::c2d::LockToken;
 use hub::error::{ErrorCode, HubError};
 use hub::gate::{Admitted, Details, Operation, ProtocolLabel};
 use hub::ids::{DeviceId, IdentityId, IfMatch, ModuleId};
@@ -20,13 +21,17 @@ use crate::layers::body;
 use crate::{json, names};
 
 /// Whoever the authentication layer let in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Caller {
     grant: Arc<Grant>,
     details: Details,
 }
 
 impl Caller {
+    pub(crate) const fn new(grant: Arc<Grant>, details: Details) -> Self {
+        Self { grant, details }
+    }
+
     /// Asks the gate.
     pub(crate) async fn admit<O: Operation>(
         &self,
@@ -41,11 +46,11 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let grant = parts.extensions.get::<Arc<Grant>>().map(Arc::clone).ok_or_else(|| {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
             HubError::new(ErrorCode::ServerError, "The request was not authenticated.")
                 .with_reason("a route is registered outside the authentication layer")
-        })?;
-        Ok(Self { grant, details: details(parts.extensions.get()) })
+                .into()
+        })
     }
 }
 
@@ -62,15 +67,15 @@ pub(crate) struct DevicePath(pub(crate) DeviceId);
 #[derive(Debug)]
 pub(crate) struct ModulePath(pub(crate) DeviceId, pub(crate) ModuleId);
 
-/// The device or module whose twin a path names.
+/// The device or module a path names.
 #[derive(Debug)]
-pub(crate) struct TwinPath(pub(crate) IdentityId);
+pub(crate) struct IdentityPath(pub(crate) IdentityId);
 
 impl<S: Send + Sync> FromRequestParts<S> for DevicePath {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        Ok(Self(TwinPath::from_request_parts(parts, state).await?.0.device))
+        Ok(Self(IdentityPath::from_request_parts(parts, state).await?.0.device))
     }
 }
 
@@ -78,7 +83,8 @@ impl<S: Send + Sync> FromRequestParts<S> for ModulePath {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let TwinPath(IdentityId { device, module }) = TwinPath::from_request_parts(parts, state).await?;
+        let IdentityPath(IdentityId { device, module }) =
+            IdentityPath::from_request_parts(parts, state).await?;
         let module = module.ok_or_else(|| {
             HubError::new(ErrorCode::ServerError, "The path names no module.")
                 .with_reason("a module handler is registered on a path without a module")
@@ -87,7 +93,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ModulePath {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for TwinPath {
+impl<S: Send + Sync> FromRequestParts<S> for IdentityPath {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
@@ -99,6 +105,52 @@ impl<S: Send + Sync> FromRequestParts<S> for TwinPath {
             id(names::path::DEVICE_ID).unwrap_or_default(),
             id(names::path::MODULE_ID),
         )?))
+    }
+}
+
+/// The lock token a path names; `None` for text that is none, which holds no message.
+#[derive(Debug)]
+pub(crate) struct LockPath(pub(crate) Option<LockToken>);
+
+impl<S: Send + Sync> FromRequestParts<S> for LockPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let parameters = RawPathParams::from_request_parts(parts, state).await.ok();
+        let given = parameters.iter().flatten().find(|(name, _)| *name == names::path::LOCK);
+        Ok(Self(given.and_then(|(_, text)| LockToken::parse(text))))
+    }
+}
+
+impl LockPath {
+    /// The token.
+    ///
+    /// # Errors
+    /// `DeviceMessageLockLost`: what is no token holds no message.
+    pub(crate) fn token(self) -> Result<LockToken, HubError> {
+        self.0.ok_or_else(|| {
+            HubError::new(ErrorCode::DeviceMessageLockLost, "The path ends in no lock token of this hub.")
+        })
+    }
+}
+
+/// The body of a message: any bytes, and past the limit it is the message that is too large.
+#[derive(Debug)]
+pub(crate) struct MessageBody<const LIMIT_BYTES: usize>(pub(crate) Bytes);
+
+impl<S: Sync, const LIMIT_BYTES: usize> FromRequest<S> for MessageBody<LIMIT_BYTES> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        let read = body::read(&parts.headers, body, LIMIT_BYTES).await;
+        let read = read.map_err(|error| match error.code() {
+            ErrorCode::GenericRequestEntityTooLarge => {
+                HubError::new(ErrorCode::MessageTooLarge, error.message())
+            }
+            _ => error,
+        });
+        Ok(Self(read?))
     }
 }
 

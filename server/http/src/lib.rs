@@ -3,10 +3,13 @@
 //! In reading order:
 //! - `state`: what the assembly hands in; [`hub_router`] and [`admin_router`]: what it gets.
 //! - `layers`: what every request passes, in order, before a handler sees it.
-//! - `registry`, `twins` and `methods`: one part per resource; a handler extracts, asks the gate, calls the core, renders.
+//! - `registry`, `twins`, `methods` and `c2d`: the service's API, one part per resource; a handler extracts, asks the
+//!   gate, calls the core, renders.
+//! - `device`: the HTTPS protocol of devices.
 //! - `websocket`: an upgraded socket as a byte stream for another head.
 //! - `admin`: the emulator's own API, on a listener of its own.
-//! - `extract`, `json`, `query`: requests into core types; `render`, `error`: core types into answers.
+//! - `extract`, `json`, `query`: requests into core types; `render`, `error`: core types into answers; `properties`:
+//!   those of messages as headers, both ways.
 //! - `routes`: a router that knows its calls; `openapi`: the documents that describe them.
 //! - `names`: every literal of the wire.
 //!
@@ -15,6 +18,8 @@
 //! ```
 
 mod admin;
+mod c2d;
+mod device;
 mod error;
 mod extract;
 mod json;
@@ -22,6 +27,7 @@ mod layers;
 mod methods;
 mod names;
 mod openapi;
+mod properties;
 mod query;
 mod registry;
 mod render;
@@ -46,11 +52,14 @@ pub use crate::state::{AdminState, ConnectionPermit, HttpState, Listener, Listen
 
 /// Everything the HTTPS port answers: REST for services, WebSockets for devices (contract/rest.md 1).
 pub fn hub_router(state: HttpState) -> Router {
-    let calls = calls()
+    let of_services =
+        calls().router.route_layer(from_fn_with_state(state.clone(), authentication::authenticate));
+    let of_identities = identity_calls()
         .router
-        .route_layer(from_fn_with_state(state.clone(), authentication::authenticate))
-        .route_layer(from_fn(api_version::check));
-    let routes = calls
+        .route_layer(from_fn_with_state(state.clone(), authentication::authenticate_identity));
+    let routes = of_services
+        .merge(of_identities)
+        .route_layer(from_fn(api_version::check))
         .merge(websocket::routes())
         .method_not_allowed_fallback(wrong_verb)
         .fallback(unknown_route)
@@ -66,7 +75,12 @@ pub fn hub_router(state: HttpState) -> Router {
 
 /// Every call of the service's REST API, under the layers that calls have in common.
 fn calls() -> Routes<HttpState> {
-    registry::routes().merge(twins::routes()).merge(methods::routes())
+    registry::routes().merge(twins::routes()).merge(methods::routes()).merge(c2d::routes())
+}
+
+/// Every call that the device or module its path names makes for itself.
+fn identity_calls() -> Routes<HttpState> {
+    device::routes()
 }
 
 async fn unknown_route() -> Failure {

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::error::{Answer, Failure};
-use crate::extract::{Caller, JsonBody, TwinPath};
+use crate::extract::{Caller, IdentityPath, JsonBody};
 use crate::json::{self, Members};
 use crate::layers::body::METHOD_BODY_BYTES;
 use crate::names::{member, path, value};
@@ -38,7 +38,7 @@ pub(crate) fn routes() -> Routes<HttpState> {
 async fn invoke(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
-    TwinPath(id): TwinPath,
+    IdentityPath(id): IdentityPath,
     JsonBody(bytes): JsonBody<METHOD_BODY_BYTES>,
 ) -> Answer {
     let by = caller.admit::<InvokeMethod>(&hub, id).await?;

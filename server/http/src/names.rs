@@ -26,6 +26,24 @@ pub(crate) mod path {
     pub(crate) const DEVICE_METHODS: &str = "/twins/{device}/methods";
     /// Row 17.
     pub(crate) const MODULE_METHODS: &str = "/twins/{device}/modules/{module}/methods";
+    /// Row 29.
+    pub(crate) const COMMANDS: &str = "/devices/{device}/commands";
+    /// Rows 30 and 39.
+    pub(crate) const DEVICE_BOUND: &str = "/devices/{device}/messages/deviceBound";
+    /// Row 40.
+    pub(crate) const DEVICE_BOUND_LOCK: &str = "/devices/{device}/messages/deviceBound/{lock}";
+    /// Row 41.
+    pub(crate) const DEVICE_BOUND_ABANDON: &str = "/devices/{device}/messages/deviceBound/{lock}/abandon";
+    /// Row 31.
+    pub(crate) const FEEDBACK: &str = "/messages/serviceBound/feedback";
+    /// Row 32.
+    pub(crate) const FEEDBACK_LOCK: &str = "/messages/serviceBound/feedback/{lock}";
+    /// Row 33.
+    pub(crate) const FEEDBACK_ABANDON: &str = "/messages/serviceBound/feedback/{lock}/abandon";
+    /// Row 38.
+    pub(crate) const DEVICE_EVENTS: &str = "/devices/{device}/messages/events";
+    /// Beside row 38: Java builds it for modules (section 1.16).
+    pub(crate) const MODULE_EVENTS: &str = "/devices/{device}/modules/{module}/messages/events";
     /// Row 45.
     pub(crate) const WEBSOCKET: &str = "/$iothub/websocket";
     /// Row 15: it shares the shape of its path with rows of other verbs.
@@ -35,6 +53,8 @@ pub(crate) mod path {
     pub(crate) const DEVICE_ID: &str = "device";
     /// The placeholder of a module id in the templates.
     pub(crate) const MODULE_ID: &str = "module";
+    /// The placeholder of a lock token in the templates.
+    pub(crate) const LOCK: &str = "lock";
 
     /// What requests are matched against before they are routed.
     pub(crate) const TEMPLATES: &[&str] = &[
@@ -49,6 +69,15 @@ pub(crate) mod path {
         MODULE_TWIN,
         DEVICE_METHODS,
         MODULE_METHODS,
+        COMMANDS,
+        DEVICE_BOUND,
+        DEVICE_BOUND_LOCK,
+        DEVICE_BOUND_ABANDON,
+        FEEDBACK,
+        FEEDBACK_LOCK,
+        FEEDBACK_ABANDON,
+        DEVICE_EVENTS,
+        MODULE_EVENTS,
         WEBSOCKET,
     ];
 }
@@ -71,13 +100,17 @@ pub(crate) mod admin {
     pub(crate) const VERIFY: &str = "/admin/certificates/{name}/verify";
 }
 
-/// Query parameters (contract/rest.md 0.2, 1.2) and their values.
+/// Query parameters (contract/rest.md 0.2, 1.2, 1.16) and their values.
 pub(crate) mod query {
     pub(crate) const API_VERSION: &str = "api-version";
     pub(crate) const TOP: &str = "top";
     pub(crate) const DEVICE: &str = "device";
     pub(crate) const LIMIT: &str = "limit";
+    /// In the query (C#) or among the headers (Java).
+    pub(crate) const LOCK_TIMEOUT: &str = "iothub-messagelocktimeout";
     pub(crate) const MODULE: &str = "module";
+    /// Refuses a message for good, with any value or none.
+    pub(crate) const REJECT: &str = "reject";
 }
 
 /// Headers (contract/rest.md 0.3, 0.4), in the lower case HTTP libraries want.
@@ -94,6 +127,39 @@ pub(crate) mod header {
     pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 }
 
+/// What messages carry beside their body, as headers and as members of a batch's `properties`, in lower case
+/// (contract/rest.md 1.16).
+pub(crate) mod message {
+    pub(crate) const ACKNOWLEDGEMENT: &str = "iothub-ack";
+    /// What comes before the name of an application property.
+    pub(crate) const APPLICATION: &str = "iothub-app-";
+    pub(crate) const CONTENT_ENCODING: &str = "iothub-contentencoding";
+    pub(crate) const CONTENT_TYPE: &str = "iothub-contenttype";
+    pub(crate) const CORRELATION_ID: &str = "iothub-correlationid";
+    /// How C# writes it.
+    pub(crate) const CREATION_TIME: &str = "iothub-creationtimeutc";
+    /// How Java writes it.
+    pub(crate) const CREATION_TIME_OF_JAVA: &str = "iothub-creation-time-utc";
+    /// How rows of a batch write it.
+    pub(crate) const CREATION_TIME_OF_BATCH: &str = "iothub-app-iothub-creation-time-utc";
+    pub(crate) const DELIVERY_COUNT: &str = "iothub-deliverycount";
+    pub(crate) const ENQUEUED_TIME: &str = "iothub-enqueuedtime";
+    pub(crate) const EXPIRY: &str = "iothub-expiry";
+    pub(crate) const INTERFACE_ID: &str = "iothub-interface-id";
+    pub(crate) const MESSAGE_ID: &str = "iothub-messageid";
+    pub(crate) const SCHEMA: &str = "iothub-messageschema";
+    pub(crate) const SEQUENCE_NUMBER: &str = "iothub-sequencenumber";
+    /// Node writes it without a prefix.
+    pub(crate) const SUBJECT: &str = "dt-subject";
+    pub(crate) const TO: &str = "iothub-to";
+    pub(crate) const USER_ID: &str = "iothub-userid";
+
+    /// The address of the messages for a device.
+    pub(crate) fn to_device(device: &str) -> String {
+        format!("/devices/{device}/messages/deviceBound")
+    }
+}
+
 /// The name of the machine itself.
 pub(crate) const LOCALHOST: &str = "localhost";
 
@@ -105,6 +171,10 @@ pub(crate) mod value {
     pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
     pub(crate) const PEM: HeaderValue = HeaderValue::from_static("application/x-pem-file");
     pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("SharedAccessSignature");
+    /// The body of a message is a batch of them (contract/rest.md 1.16).
+    pub(crate) const BATCH: &str = "application/vnd.microsoft.iothub.json";
+    pub(crate) const FEEDBACK: HeaderValue =
+        HeaderValue::from_static("application/vnd.microsoft.iothub.feedback.json");
     pub(crate) const JSON_ESSENCE: &str = "application/json";
     pub(crate) const JSON_SUFFIX: &str = "+json";
     pub(crate) const CHARSET: &str = "charset";
@@ -113,9 +183,11 @@ pub(crate) mod value {
     pub(crate) const UTF_8: &str = "utf-8";
 }
 
-/// Members of request bodies (contract/rest.md 1.3, 1.6, 1.9, 2.1 to 2.3).
+/// Members of request bodies (contract/rest.md 1.3, 1.6, 1.9, 1.16, 2.1 to 2.3).
 pub(crate) mod member {
     pub(crate) const AUTHENTICATION: &str = "authentication";
+    pub(crate) const BASE64_ENCODED: &str = "base64Encoded";
+    pub(crate) const BODY: &str = "body";
     pub(crate) const CAPABILITIES: &str = "capabilities";
     pub(crate) const CERTIFICATE: &str = "certificate";
     pub(crate) const CONNECT_TIMEOUT: &str = "connectTimeoutInSeconds";

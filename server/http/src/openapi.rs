@@ -25,7 +25,7 @@ mod tests {
     use serde_json::{Map, Value};
 
     use super::*;
-    use crate::{admin, calls};
+    use crate::{admin, calls, identity_calls};
 
     /// Both documents, each with what it describes.
     fn documents() -> [(Value, Vec<(Method, &'static str)>); 2] {
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn requests_for_every_call_are_put_right_before_they_are_routed() {
-        for (_, path) in calls().listed {
+        for (_, path) in calls().merge(identity_calls()).listed {
             assert!(names::path::TEMPLATES.contains(&path), "{path}");
         }
     }

@@ -1,10 +1,11 @@
 //! Answers with a body.
 
+use std::fmt;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use hub::error::{ErrorCode, HubError};
-use hub::ids::ETag;
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -34,9 +35,9 @@ pub(crate) fn text(body: impl Into<Body>, content_type: HeaderValue) -> Response
     response
 }
 
-/// Adds `ETag`, quoted as C# needs it (contract/rest.md 0.4).
-pub(crate) fn with_etag(mut response: Response, etag: &ETag) -> Response {
-    // An etag is base64 text; anything else would be a failed answer, which carries none.
+/// Adds `ETag`, quoted as C# and C need it (contract/rest.md 0.4, 1.16).
+pub(crate) fn with_etag(mut response: Response, etag: impl fmt::Display) -> Response {
+    // An etag is base64 text, a lock token a GUID; anything else would be a failed answer, which carries none.
     if let Ok(value) = HeaderValue::try_from(format!("\"{etag}\"")) {
         response.headers_mut().insert(header::ETAG, value);
     }

@@ -1,44 +1,80 @@
-//! `Authorization` -> grant (contract/rest.md 4.3, 5.1): a shared access signature, judged as it stands.
+//! Who calls -> [`Caller`] (contract/rest.md 4.3, 5.1): a shared access signature in `Authorization`, judged as it
+//! stands, or without that header the client certificate of the connection.
 //!
 //! Failing to prove who calls is 401 whatever the reason. The authenticator logs and journals each refusal.
 
 use std::sync::Arc;
 
+use auth::{Credential, Presented};
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::Response;
 use hub::access::Grant;
 use hub::error::{ErrorCode, HubError};
+use hub::gate::Details;
+use hub::ids::IdentityId;
+use net::PeerInfo;
 
 use crate::error::Failure;
-use crate::extract;
+use crate::extract::{self, Caller, IdentityPath};
 use crate::state::HttpState;
 
-/// Lets requests through that prove who sends them; the grant goes along as an `Arc<Grant>` extension.
+/// For the calls of services: only the credential says who calls.
 pub(crate) async fn authenticate(
     State(state): State<HttpState>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
-    let grant = grant(&state, &request)?;
-    request.extensions_mut().insert(grant);
-    Ok(next.run(request).await)
+    let details = extract::details(request.extensions().get());
+    let grant = grant(&state, &request, None, details)?;
+    Ok(pass(grant, details, request, next).await)
 }
 
-fn grant(state: &HttpState, request: &Request) -> Result<Arc<Grant>, HubError> {
+/// For the calls of a device or module: the path names who calls, the credential has to prove it. Such a call has no
+/// session, so its connection is none that the core knows (contract/rest.md 2.1).
+pub(crate) async fn authenticate_identity(
+    State(state): State<HttpState>,
+    IdentityPath(identity): IdentityPath,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
     let details = extract::details(request.extensions().get());
-    let Some(header) = request.headers().get(header::AUTHORIZATION) else {
-        return Err(state.authenticator.refuse_without_credential(
-            None,
-            "Authorization header missing",
-            details,
-        ));
-    };
-    // A value that is not ASCII is no token either; the authenticator says so in its own words.
-    let text = header.to_str().unwrap_or_default().trim();
+    let grant = grant(&state, &request, Some(&identity), details)?;
+    Ok(pass(grant, Details { connection: None, ..details }, request, next).await)
+}
+
+async fn pass(grant: Arc<Grant>, details: Details, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(Caller::new(grant, details));
+    next.run(request).await
+}
+
+fn grant(
+    state: &HttpState,
+    request: &Request,
+    claimed: Option<&IdentityId>,
+    details: Details,
+) -> Result<Arc<Grant>, HubError> {
     let host = request.uri().host().or_else(|| request.headers().get(header::HOST)?.to_str().ok());
-    let granted = state.authenticator.authenticate_token_text(text, None, host, details);
+    let peer = request.extensions().get::<PeerInfo>();
+    let certificates = peer.and_then(|peer| peer.certificates.as_deref());
+    let granted = match (request.headers().get(header::AUTHORIZATION), certificates) {
+        (Some(header), _) => {
+            // A value that is not ASCII is no token either; the authenticator says so in its own words.
+            let text = header.to_str().unwrap_or_default().trim();
+            state.authenticator.authenticate_token_text(text, claimed, host, details)
+        }
+        (None, Some(certificates)) if claimed.is_some() => state.authenticator.authenticate(&Presented {
+            credential: Credential::Certificate(certificates),
+            identity: claimed,
+            host,
+            details,
+        }),
+        (None, _) => {
+            let message = "Authorization header missing";
+            return Err(state.authenticator.refuse_without_credential(claimed, message, details));
+        }
+    };
     granted.map_err(|error| as_unauthorized(state, error))
 }
 

@@ -12,11 +12,15 @@ use hub::twin::{Arrays, TwinPatch};
 use serde_json::Value;
 
 use crate::error::Answer;
-use crate::extract::{Caller, Condition, JsonBody, TwinPath};
+use crate::extract::{Caller, Condition, IdentityPath, JsonBody};
 use crate::json;
 use crate::twins::render;
 
-pub(super) async fn get(State(hub): State<Arc<Hub>>, caller: Caller, TwinPath(id): TwinPath) -> Answer {
+pub(super) async fn get(
+    State(hub): State<Arc<Hub>>,
+    caller: Caller,
+    IdentityPath(id): IdentityPath,
+) -> Answer {
     let by = caller.admit::<GetTwin>(&hub, id).await?;
     Ok(render::twin(&hub.twin(by)?))
 }
@@ -25,7 +29,7 @@ pub(super) async fn patch(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
     Extension(version): Extension<ApiVersion>,
-    TwinPath(id): TwinPath,
+    IdentityPath(id): IdentityPath,
     Condition(if_match): Condition,
     JsonBody(bytes): JsonBody,
 ) -> Answer {
@@ -38,7 +42,7 @@ pub(super) async fn put(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
     Extension(version): Extension<ApiVersion>,
-    TwinPath(id): TwinPath,
+    IdentityPath(id): IdentityPath,
     Condition(if_match): Condition,
     JsonBody(bytes): JsonBody,
 ) -> Answer {

@@ -26,6 +26,7 @@ pub(crate) const VERSION: &str = "api-version=2021-04-12";
 
 pub(crate) struct Harness {
     pub(crate) hub: Arc<Hub>,
+    pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) readiness: watch::Sender<Readiness>,
     pub(crate) upgraded: TaskTracker,
@@ -49,7 +50,7 @@ impl Harness {
         let upgraded = TaskTracker::new();
         let router = hub_router(HttpState {
             hub: Arc::clone(&hub),
-            authenticator,
+            authenticator: Arc::clone(&authenticator),
             heads: Arc::new(heads),
             upgraded: upgraded.clone(),
         });
@@ -61,7 +62,7 @@ impl Harness {
             host_name: "localhost".into(),
             readiness: watched,
         });
-        Self { hub, clock, readiness, upgraded, router, admin }
+        Self { hub, authenticator, clock, readiness, upgraded, router, admin }
     }
 
     /// A token over the whole hub, good for an hour.

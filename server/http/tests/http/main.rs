@@ -6,8 +6,10 @@
 mod admin;
 mod authentication;
 mod bulk;
+mod device;
 mod faults;
 mod harness;
+mod messages;
 mod methods;
 mod registry;
 mod requests;

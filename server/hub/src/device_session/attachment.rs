@@ -114,7 +114,7 @@ impl Attachment {
         at: Timestamp,
     ) -> Result<(), HubError> {
         let Some(connection) = connection else { return Ok(()) };
-        if !self.session().is_some_and(|live| live.connection == connection) {
+        if self.session().is_none_or(|live| live.connection != connection) {
             return Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized")
                 .with_reason("the session of this connection has ended"));
         }

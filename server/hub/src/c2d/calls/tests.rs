@@ -205,7 +205,7 @@ fn feedback_reads_as_the_json_that_sdks_parse() {
     let (hub, _) = hub();
     let device = register(&hub, "d", None);
     send(&hub, &device, "a\"b", Acknowledgement::Full).unwrap();
-    hub.purge_messages(owner::<PurgeCloudToDevice>(&hub, device.device.clone())).unwrap();
+    hub.purge_messages(owner::<PurgeCloudToDevice>(&hub, device.device)).unwrap();
     let batch = hub.lock_next_feedback(owner::<ReceiveFeedback>(&hub, ())).unwrap().unwrap();
     let generation = batch.records[0].generation_id;
     assert_eq!(
