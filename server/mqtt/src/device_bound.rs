@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_1_a_message_without_properties_has_a_bag_that_begins_with_an_encoded_dollar() {
+    fn rule_01_a_message_without_properties_has_a_bag_that_begins_with_an_encoded_dollar() {
         assert_eq!(topic_of(&CloudToDeviceMessage::default()), TO);
     }
 
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_3_dates_have_seven_fraction_digits_and_what_is_no_date_is_withheld() {
+    fn rule_03_dates_have_seven_fraction_digits_and_what_is_no_date_is_withheld() {
         for (sent, written) in [
             ("2026-01-02T03:04:05Z", Some("2026-01-02T03%3A04%3A05.0000000Z")),
             ("2026-01-02T03:04:05.123456789Z", Some("2026-01-02T03%3A04%3A05.1234567Z")),

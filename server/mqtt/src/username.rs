@@ -69,7 +69,8 @@ impl<'a> Username<'a> {
     }
 }
 
-/// Path and parameter list. A last segment is the list if it starts with `?` or has an api-version in it.
+/// Path and parameter list. A last segment is the list if it starts with `?`, has an api-version in it, or is empty:
+/// then only the slash of the list was written.
 fn split_parameters(text: &str) -> (&str, &str) {
     if let Some(path) = text.strip_suffix(username::PREVIEW_CLIENT_ENDING) {
         // Its user agent holds a slash; nothing in it is needed.
@@ -78,7 +79,7 @@ fn split_parameters(text: &str) -> (&str, &str) {
     match text.rsplit_once('/') {
         Some((path, last)) => match last.strip_prefix('?') {
             Some(parameters) => (path, parameters),
-            None if names_a_version(last) => (path, last),
+            None if last.is_empty() || names_a_version(last) => (path, last),
             None => (text, ""),
         },
         None => (text, ""),
@@ -125,6 +126,8 @@ mod tests {
             ("bare device", "h/d1", ("d1", None)),
             ("bare module", "h/d1/m1", ("d1", Some("m1"))),
             ("empty list", "h/d1/?", ("d1", None)),
+            ("device with a slash at its end", "h/d1/", ("d1", None)),
+            ("module with a slash at its end", "h/d1/m1/", ("d1", Some("m1"))),
             ("blanks round ids", "h/ d1 / m1 /?api-version=x", ("d1", Some("m1"))),
             ("edge module", "h/d1/$edgeHub/?api-version=x", ("d1", Some("$edgeHub"))),
             ("a question mark within an id", "h/d?1/?api-version=x", ("d?1", None)),
@@ -143,6 +146,8 @@ mod tests {
             ("too deep", "h/d/m/x/?api-version=x", UsernameError::NotInGrammar),
             ("no host", "/d/?api-version=x", UsernameError::EmptyPart),
             ("no device", "h//?api-version=x", UsernameError::EmptyPart),
+            ("no device, no list", "h//", UsernameError::EmptyPart),
+            ("two slashes at its end", "h/d//", UsernameError::EmptyPart),
             ("no module", "h/d//?api-version=x", UsernameError::EmptyPart),
             ("no version", "h/d/?api-version=", UsernameError::NoVersion),
         ];

@@ -274,3 +274,32 @@ proptest! {
         let _ = decode_next(&frame(first, &body));
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Packet types are drawn so that long lengths of every type are announced and their bodies fed in pieces.
+    #[test]
+    fn whatever_arrives_no_more_is_kept_than_the_longest_packet(
+        streams in proptest::collection::vec(
+            (prop_oneof![Just(0x10_u8), Just(0x30), Just(0x32), Just(0x82), Just(0xa2), Just(0xc0), any::<u8>()],
+             0_usize..400_000, any::<u8>()),
+            1..4,
+        )
+    ) {
+        let mut buffer = BytesMut::new();
+        let bytes = streams.into_iter().flat_map(|(first, length, fill)| frame(first, &vec![fill; length]));
+        let bytes: Vec<u8> = bytes.collect();
+        'fed: for piece in bytes.chunks(16 * 1024) {
+            buffer.extend_from_slice(piece);
+            loop {
+                match decode(&mut buffer, Expecting::Anything) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => break 'fed,
+                }
+            }
+            prop_assert!(buffer.len() < 1 + MAX_LENGTH_BYTES + MAX_PUBLISH_BYTES);
+        }
+    }
+}

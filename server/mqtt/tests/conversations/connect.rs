@@ -229,6 +229,68 @@ mod wills {
         assert_eq!(bench.events().len(), 2);
     }
 
+    /// Makes a session end, and waits until its client knows.
+    async fn end(bench: &Bench, how: &str, mut client: Client) {
+        match how {
+            "token expired" => {
+                bench.clock.advance(TOKEN_HOURS + Duration::from_secs(600));
+                bench.hub.run_due();
+            }
+            "device deleted" => bench.delete().await,
+            "device disabled" => bench.disable().await,
+            "hub stopping" => bench.drain.cancel(),
+            "keep-alive lost" => {}
+            "rule broken" => client.send(&Publish(0, "no/topic/of/the/hub", "")).await,
+            "socket lost" => return client.vanish().await,
+            "taken over" => bench.online("d").await.leave().await,
+            other => panic!("no way to end: {other}"),
+        }
+        client.assert_closed().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_comes_exactly_once_however_a_session_ends() {
+        for how in [
+            "device deleted",
+            "device disabled",
+            "hub stopping",
+            "keep-alive lost",
+            "rule broken",
+            "socket lost",
+            "taken over",
+            "token expired",
+        ] {
+            let bench = Bench::new().await;
+            let client = online_with_will(&bench).await;
+            end(&bench, how, client).await;
+            assert_eq!(bench.events().len(), 1, "{how}");
+            assert!(bench.hub.connections().is_empty(), "{how}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_there_before_the_connection_that_took_over_hears_that_it_is_in() {
+        let bench = Bench::new().await;
+        let _older = online_with_will(&bench).await;
+        let mut newer = bench.online("d").await;
+        assert_eq!(bench.events().len(), 1);
+        newer.send(&Publish(1, "devices/d/messages/events/", "newer")).await;
+        assert_eq!(newer.next().await, "PUBACK 1");
+        let bodies: Vec<_> = bench.events().iter().map(|event| event.body.clone()).collect();
+        assert_eq!(bodies, ["gone", "newer"]);
+    }
+
+    #[tokio::test]
+    async fn it_is_not_published_of_a_client_that_was_never_let_in() {
+        let bench = Bench::new().await;
+        let mut client = bench.accept();
+        let wrong = Connect { password: "wrong".into(), ..with_will(&bench, "devices/d/messages/events/") };
+        client.send(&wrong).await;
+        assert_eq!(client.next().await, "CONNACK 5 session present 0");
+        client.vanish().await;
+        assert!(bench.events().is_empty());
+    }
+
     #[tokio::test]
     async fn a_will_on_any_other_topic_is_refused() {
         let bench = Bench::new().await;

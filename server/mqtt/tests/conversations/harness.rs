@@ -124,7 +124,11 @@ impl Bench {
             Some(module) => format!("localhost/devices/{}/modules/{module}", id.device),
             None => format!("localhost/devices/{}", id.device),
         };
-        SasToken::sign(&resource, key, self.clock.now().plus(life), None)
+        self.token_for(&resource, key, life)
+    }
+
+    pub(crate) fn token_for(&self, resource: &str, key: &SymmetricKey, life: Duration) -> String {
+        SasToken::sign(resource, key, self.clock.now().plus(life), None)
     }
 
     pub(crate) async fn patch_desired(&self, id: &str, desired: Value) {

@@ -4,10 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod connect;
+mod framing;
 mod harness;
 mod messages;
 mod methods;
 mod misuse;
+mod rules;
+mod sdks;
 mod subscriptions;
 mod telemetry;
+mod transcript;
 mod twin;
