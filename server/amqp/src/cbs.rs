@@ -17,7 +17,8 @@ use hub::ids::IdentityId;
 use hub::time::Timestamp;
 use percent_encoding::percent_decode_str;
 
-use crate::engine::message::{Entry, Message, OutgoingMessage};
+use crate::engine::message::Message;
+use crate::engine::outgoing::{Entry, OutgoingMessage, OutgoingProperties};
 use crate::error::status;
 use crate::names::cbs as names;
 
@@ -101,9 +102,22 @@ impl Claims {
         own.or_else(devices).or_else(with_right).or_else(|| self.of_hub.first())
     }
 
-    /// Whether a claim gives the right the service side needs.
-    pub(crate) fn has_service_connect(&self) -> bool {
-        self.of_hub.iter().any(|claim| claim.grant.permissions.contains(Permissions::SERVICE_CONNECT))
+    /// A claim that gives the right the service side needs.
+    pub(crate) fn service_grant(&self, now: Timestamp) -> Option<Arc<Grant>> {
+        self.of_service(now).next().map(Arc::clone)
+    }
+
+    /// When the last such claim ends; `None` when there is none, or when one never does.
+    pub(crate) fn service_ends(&self, now: Timestamp) -> Option<Timestamp> {
+        let ends: Option<Vec<Timestamp>> = self.of_service(now).map(|grant| grant.expires_at).collect();
+        ends?.into_iter().max()
+    }
+
+    fn of_service(&self, now: Timestamp) -> impl Iterator<Item = &Arc<Grant>> {
+        let grants = self.of_hub.iter().map(|claim| &claim.grant);
+        grants
+            .filter(|grant| grant.permissions.contains(Permissions::SERVICE_CONNECT))
+            .filter(move |grant| grant.expires_at.is_none_or(|at| at > now))
     }
 
     /// The identity is gone, disabled or has other keys: its claim is worth nothing.
@@ -222,8 +236,11 @@ fn audience_host(name: &str) -> String {
 /// The reply: type and value of the message-id come back as they were sent.
 pub(crate) fn reply(request: &Message, status: i32, description: &str) -> Bytes {
     OutgoingMessage {
-        correlation_id: request.properties.message_id.as_deref(),
-        to: request.properties.reply_to.as_deref(),
+        properties: OutgoingProperties {
+            to: Entry::echo(request.properties.reply_to.as_deref()),
+            correlation_id: Entry::echo(request.properties.message_id.as_deref()),
+            ..OutgoingProperties::default()
+        },
         application: &[
             (names::STATUS_CODE, Entry::Int(status)),
             (names::STATUS_DESCRIPTION, Entry::Text(description)),

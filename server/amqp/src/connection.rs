@@ -103,7 +103,10 @@ impl<'h> Connection<'h> {
                     alarm.as_mut().reset(self.clocks.next_alarm(&self.engine, &self.links));
                 }
                 Some(delivery) = self.links.deliveries.next() => {
-                    self.links.on_session_delivery(delivery, &mut self.engine);
+                    self.links.on_session_delivery(delivery, &mut self.engine).await;
+                }
+                wake = self.links.service.wakes() => {
+                    self.links.on_wake(wake, &mut self.engine).await;
                 }
                 read = read_into(&mut self.io, self.engine.input(), self.read_bytes) => {
                     if read? == 0 {
@@ -126,7 +129,13 @@ impl<'h> Connection<'h> {
             }
         }
         while let Some(Some(delivery)) = self.links.deliveries.next().now_or_never() {
-            self.links.on_session_delivery(delivery, &mut self.engine);
+            self.links.on_session_delivery(delivery, &mut self.engine).await;
+            if self.engine.output_len() >= WRITE_THRESHOLD_BYTES {
+                self.flush().await?;
+            }
+        }
+        while let Some(wake) = self.links.service.wakes().now_or_never() {
+            self.links.on_wake(wake, &mut self.engine).await;
             if self.engine.output_len() >= WRITE_THRESHOLD_BYTES {
                 self.flush().await?;
             }

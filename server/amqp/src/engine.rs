@@ -5,10 +5,11 @@
 //! what a link means is decided by whoever takes its events. In reading order:
 //! - [`value`], [`encode`]: encoded values in and out.
 //! - [`frame`], [`output`]: frames in and out.
-//! - [`message`]: the sections of a message.
-//! - [`link`], [`session`]: credit, windows, deliveries.
+//! - [`message`], [`outgoing`]: the sections of a message.
+//! - [`link`], [`session`], [`unsettled`]: credit, windows, deliveries.
 //! - [`events`]: what the engine and those above it tell each other.
 //! - [`handshake`]: protocol headers, SASL, the open.
+//! - [`sending`]: messages to the client, and what it makes of them.
 //! - [`Engine`], here: from the open to the close, and whose link an event belongs to.
 
 use std::collections::HashMap;
@@ -24,17 +25,22 @@ pub(crate) mod frame;
 mod handshake;
 mod link;
 pub(crate) mod message;
+pub(crate) mod outgoing;
 mod output;
+mod sending;
 mod session;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 pub(crate) mod value;
 
-pub(crate) use events::{AttachRequest, Condition, Delivery, Event, LinkId, Outcome, SaslRequest};
+pub(crate) use events::{
+    AttachRequest, Condition, Delivery, Event, LinkId, Outcome, SaslRequest, Settled, Verdict,
+};
 use frame::{Attach, Frame, FrameBody, next_frame};
 use link::Link;
 use output::Output;
-use session::{Fault, Session, new_link};
+use session::{Fault, Ready, Session, new_link};
 use value::Malformed;
 
 /// Highest channel number; contract/amqp.md 1.2.
@@ -210,7 +216,10 @@ impl Engine {
         };
         let result = match body {
             FrameBody::Flow(flow) => match session.on_flow(channel, &flow, &mut self.output) {
-                Ok(Some(handle)) => return Step::Event(Event::LinkReady(LinkId { channel, handle })),
+                Ok(Some(Ready::Link { handle, is_first })) => {
+                    return Step::Event(Event::LinkReady { link: LinkId { channel, handle }, is_first });
+                }
+                Ok(Some(Ready::Session)) => return Step::Event(Event::SessionReady(channel)),
                 Ok(None) => return Step::Again,
                 Err(fault) => Err(fault),
             },
@@ -227,12 +236,7 @@ impl Engine {
                 }
             }
             FrameBody::Disposition(disposition) => {
-                if bool::from(&disposition.role) && !disposition.settled {
-                    // A receiver in mode second waits for our settlement (contract/amqp.md 4.2).
-                    let last = disposition.last.unwrap_or(disposition.first);
-                    self.output.disposition(channel, true, disposition.first, last, &Outcome::Accepted);
-                }
-                Ok(None)
+                return sending::on_disposition(channel, &disposition, session, &mut self.output);
             }
             FrameBody::Detach(detach) => return self.on_detach(channel, detach.handle.0, detach.closed),
             _ => Ok(None),
@@ -359,21 +363,6 @@ impl Engine {
         if !delivery.settled {
             self.output.disposition(link.channel, false, delivery.id, delivery.id, outcome);
         }
-    }
-
-    /// Sends a message, now or when the client has room for it. A link whose queue is full is detached, which
-    /// `false` tells.
-    #[must_use]
-    pub(crate) fn send(&mut self, link: LinkId, payload: Bytes) -> bool {
-        let Some(SessionSlot::Mapped(session)) = self.sessions.get_mut(&link.channel) else { return true };
-        let Some(Link::Outgoing(outgoing)) = session.link_mut(link.handle) else { return true };
-        if outgoing.push(payload) {
-            session.pump(link.channel, link.handle, &mut self.output);
-            return true;
-        }
-        let text = "too many messages wait for credit on this link";
-        self.detach(link, &Condition::new(conditions::RESOURCE_LIMIT_EXCEEDED, text));
-        false
     }
 
     /// Ends a link with a reason.

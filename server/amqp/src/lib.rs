@@ -1,4 +1,4 @@
-//! The AMQP 1.0 head: devices and modules over TCP, TLS and WebSocket (contract/amqp.md).
+//! The AMQP 1.0 head: devices, modules and services over TCP, TLS and WebSocket (contract/amqp.md).
 //!
 //! A client opens a connection, proves who it is by putting tokens on `$cbs` or by its TLS certificate, and
 //! attaches links to nodes; an attach is authorized by the claims of its connection. In reading order:
@@ -7,6 +7,7 @@
 //! - `address`: which node a link is for.
 //! - `sasl`, `cbs`: credentials and claims.
 //! - `device`: the nodes of devices and modules.
+//! - `service`: the nodes of the service side.
 //! - `links`: from the engine's events to nodes and back.
 //! - `connection`: bytes, time limits, and the loop that drives all of it.
 
@@ -28,6 +29,7 @@ mod error;
 mod links;
 mod names;
 mod sasl;
+mod service;
 
 /// Limits on how long a client may take.
 #[derive(Clone, Copy, Debug)]

@@ -2,28 +2,32 @@
 //!
 //! Owns what a connection holds above the protocol: its claims, which node each link is for, and the identities
 //! that are connected here. An identity's session begins with its first authorized link and ends with its last.
-//! What the links carry is in [`requests`], the sessions are in [`identities`].
+//! What clients send is in [`requests`], what they are sent under a lock in [`messages`]; the sessions of devices are
+//! in [`identities`], the back end's links in [`service`].
 
 use std::collections::HashMap;
 use std::pin::Pin;
 
 use futures_util::stream::{SelectAll, Stream};
 use hub::api_version::ApiVersion;
-use hub::device_session::{Delivery as SessionDelivery, DisconnectReason, Interest};
+use hub::device_session::{Delivery as SessionDelivery, DisconnectReason};
 use hub::error::HubError;
 use hub::gate::{Details, ProtocolLabel};
 use hub::ids::IdentityId;
 use net::{Carrier, PeerInfo};
 
 mod identities;
+mod messages;
 mod requests;
+mod service;
 
-use crate::address::Node;
+use crate::address::{Node, ServiceNode};
 use crate::cbs::{self, Claims, Verifier};
 use crate::device::links::{Connected, DeviceLink};
 use crate::engine::{AttachRequest, Condition, Engine, Event, LinkId, SaslRequest};
 use crate::error::{refusal, session_end};
 use crate::names::{conditions, labels, link_properties};
+use crate::service::ServiceLink;
 use crate::{AmqpHead, sasl};
 
 /// What the core tells an identity that is connected here.
@@ -41,6 +45,8 @@ pub(crate) struct Links<'h> {
     connected: HashMap<IdentityId, Connected>,
     /// Deliveries of all connected identities; polled by the connection's loop.
     pub(crate) deliveries: Deliveries,
+    /// Wakes the connection's loop for the service links.
+    pub(crate) service: service::ServiceSide<'h>,
     was_authenticated: bool,
     /// Why the client is expected to leave: it was told by a detach, and the connection closes if it stays.
     pub(crate) leaving: Option<Condition>,
@@ -55,6 +61,7 @@ enum LinkNode {
     CbsReplies,
     CbsRequests,
     Device(IdentityId, DeviceLink),
+    Service(ServiceLink),
 }
 
 impl<'h> Links<'h> {
@@ -72,6 +79,7 @@ impl<'h> Links<'h> {
             nodes: HashMap::new(),
             connected: HashMap::new(),
             deliveries: SelectAll::new(),
+            service: service::ServiceSide::default(),
             was_authenticated: false,
             leaving: None,
             is_stopping: false,
@@ -86,7 +94,8 @@ impl<'h> Links<'h> {
 
     /// Ends every session, because the connection ends.
     pub(crate) fn clear(&mut self) {
-        self.nodes.clear();
+        let links: Vec<LinkId> = self.nodes.keys().copied().collect();
+        links.into_iter().for_each(|link| self.on_link_closed(link));
         self.connected.clear();
         self.deliveries = SelectAll::new();
     }
@@ -102,7 +111,7 @@ impl<'h> Links<'h> {
                 self.clear();
             }
             Event::LinkClosed(link) => self.on_link_closed(link),
-            Event::LinkReady(link) => self.on_link_ready(link),
+            Event::LinkReady { link, is_first } => self.on_link_ready(link, is_first, engine).await,
             Event::Opened(host) => self.host = host.or_else(|| self.host.take()),
             Event::Sasl(request) => {
                 let accepted = self.on_sasl(request);
@@ -113,6 +122,8 @@ impl<'h> Links<'h> {
                     self.nodes.keys().filter(|link| link.channel == channel).copied().collect();
                 gone.into_iter().for_each(|link| self.on_link_closed(link));
             }
+            Event::SessionReady(channel) => self.on_session_ready(channel, engine).await,
+            Event::Settled(deliveries) => self.on_settled(deliveries, engine).await,
         }
     }
 
@@ -156,8 +167,12 @@ impl<'h> Links<'h> {
                 let (link, receives) = (request.link, request.client_receives());
                 engine.accept(request, max_message_bytes);
                 self.nodes.insert(link, node.clone());
-                if let LinkNode::Device(identity, kind) = node {
-                    self.device_link_attached(&identity, kind, link, engine);
+                match node {
+                    LinkNode::Device(identity, kind) => {
+                        self.device_link_attached(&identity, kind, link, engine);
+                    }
+                    LinkNode::Service(_) => self.watch_service_claims(),
+                    LinkNode::CbsReplies | LinkNode::CbsRequests => {}
                 }
                 tracing::debug!(link = ?link, receives, "link attached");
             }
@@ -200,9 +215,16 @@ impl<'h> Links<'h> {
                 }
                 Ok((LinkNode::Device(identity, kind), kind.max_message_bytes()))
             }
-            Node::Service(_) if self.claims.has_service_connect() => Err(not_offered(request)),
-            Node::Service(_) => {
-                Err(unauthorized(format!("'{address}' needs a token with the right ServiceConnect")))
+            Node::Service(ServiceNode::Events) => {
+                self.service_grant()?;
+                Err(not_offered(request))
+            }
+            Node::Service(node) => {
+                self.service_grant()?;
+                let kind = ServiceLink::of(node, receives).ok_or_else(|| without_meaning(request))?;
+                let in_tier = self.head.hub.gate().standard(ServiceLink::STANDARD_FEATURE);
+                in_tier.map_err(|error| refusal(&error, &self.head.hub.tracking_id()))?;
+                Ok((LinkNode::Service(kind), ServiceLink::MESSAGE_BYTES_MAX))
             }
         }
     }
@@ -222,7 +244,7 @@ impl<'h> Links<'h> {
         let Some(connected) = self.connected.get_mut(identity) else { return };
         let replaced = connected.attach(kind, link);
         if replaced.is_some() {
-            connected.link_gone(kind);
+            connected.link_gone(kind, &self.head.hub);
         }
         if kind == DeviceLink::TwinReplies {
             let early = std::mem::take(&mut connected.early_replies);
@@ -241,22 +263,17 @@ impl<'h> Links<'h> {
     }
 
     fn on_link_closed(&mut self, link: LinkId) {
-        if let Some(LinkNode::Device(identity, kind)) = self.nodes.remove(&link)
-            && let Some(connected) = self.connected.get_mut(&identity)
-        {
-            if connected.detach(kind, link) {
-                connected.link_gone(kind);
+        match self.nodes.remove(&link) {
+            Some(LinkNode::Device(identity, kind)) => {
+                if let Some(connected) = self.connected.get_mut(&identity)
+                    && connected.detach(kind, link)
+                {
+                    connected.link_gone(kind, &self.head.hub);
+                }
+                self.disconnect_if_unused(&identity);
             }
-            self.disconnect_if_unused(&identity);
-        }
-    }
-
-    /// A client that never gives credit is not asked to perform methods (contract/amqp.md 4.4).
-    fn on_link_ready(&self, link: LinkId) {
-        if let Some(LinkNode::Device(identity, DeviceLink::MethodRequests)) = self.nodes.get(&link)
-            && let Some(connected) = self.connected.get(identity)
-        {
-            connected.session.subscribe(Interest::Methods);
+            Some(LinkNode::Service(kind)) => self.service_link_gone(kind),
+            Some(LinkNode::CbsReplies | LinkNode::CbsRequests) | None => {}
         }
     }
 

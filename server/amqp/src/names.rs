@@ -100,6 +100,21 @@ pub(crate) mod telemetry {
     pub(crate) const SENDER_CLAIMS: &[&str] = &["iothub-connection-device-id", "iothub-connection-module-id"];
 }
 
+/// Cloud-to-device messages. contract/amqp.md 4.2.
+pub(crate) mod cloud_to_device {
+    pub(crate) const ACK: &str = super::telemetry::ACK;
+    pub(crate) const DELIVERY_COUNT: &str = "iothub-deliverycount";
+    pub(crate) const ENQUEUED_TIME: &str = "iothub-enqueuedtime";
+    pub(crate) const LOCK_TOKEN: &str = "x-opt-lock-token";
+    pub(crate) const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
+}
+
+/// Feedback of cloud-to-device messages. contract/amqp.md 4.3.
+pub(crate) mod feedback {
+    pub(crate) const CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.feedback.json";
+    pub(crate) const ENQUEUED_TIME: &str = super::cloud_to_device::ENQUEUED_TIME;
+}
+
 /// Direct methods. contract/amqp.md 4.4.
 pub(crate) mod methods {
     pub(crate) const NAME: &str = "IoThub-methodname";

@@ -3,10 +3,11 @@
 //! Reading order: [`ids`], [`time`], [`error`], [`json`], [`api_version`], [`access`] and [`limits`] are the
 //! vocabulary; [`gate`] is the one door in; behind it [`identity`], [`twin`], [`device_session`], [`method`],
 //! [`telemetry`] and [`events`] are the capabilities, which share the per-device lock of `state`. Everything is
-//! synchronous: what a head awaits is [`gate::Gate::admit`], [`device_session::DeviceSession::next`] and the answer
-//! to [`Hub::invoke_method`].
+//! synchronous: what a head awaits is [`gate::Gate::admit`], [`device_session::DeviceSession::next`], an [`alarm`] and
+//! the answer to [`Hub::invoke_method`].
 
 pub mod access;
+pub mod alarm;
 pub mod api_version;
 pub mod c2d;
 pub mod device_session;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::access::SharedAccessPolicy;
+use crate::alarm::Alarms;
 use crate::c2d::Feedback;
 use crate::entropy::Entropy;
 use crate::events::EventHub;
@@ -76,6 +78,7 @@ pub struct Hub {
     events: EventHub,
     deadlines: Arc<Deadlines>,
     feedback: Feedback,
+    alarms: Alarms,
     session_generations: AtomicU64,
     method_requests: AtomicU64,
 }
@@ -96,6 +99,7 @@ impl Hub {
             events: EventHub::new(config.partitions),
             deadlines,
             feedback: Feedback::default(),
+            alarms: Alarms::default(),
             session_generations: AtomicU64::new(0),
             method_requests: AtomicU64::new(1),
         })
@@ -156,6 +160,7 @@ impl Hub {
         let now = self.clock.now();
         while let Some((due, deadline)) = self.deadlines.pop_due(now) {
             match &deadline {
+                Deadline::Alarm { number } => self.alarm_due(*number),
                 Deadline::CloudToDevice { device } => self.cloud_to_device_due(device, now),
                 Deadline::Feedback => self.feedback_due(now),
                 Deadline::MethodTimeout { identity, id } => self.method_timeout_due(identity, *id),

@@ -174,6 +174,8 @@ impl Clock for ManualClock {
 /// Something the hub does later without anybody asking.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Deadline {
+    /// A head wants to be woken.
+    Alarm { number: u64 },
     /// A direct method was not delivered, or not answered, in its time.
     MethodTimeout { identity: IdentityId, id: MethodRequestId },
     /// A lock or a message of a device's queue ends.

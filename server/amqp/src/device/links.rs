@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
+use hub::Hub;
 use hub::device_session::{DeviceSession, Interest};
 use hub::twin::Arrays;
 
@@ -19,7 +20,7 @@ pub(crate) const EARLY_REPLIES_MAX: usize = 32;
 /// What a device link is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceLink {
-    /// The client receives cloud-to-device messages. Nobody can send any yet, so the link stays empty.
+    /// The client receives cloud-to-device messages. A module's link stays empty, for modules have no queue.
     CloudToDevice,
     /// A module receives messages routed to its inputs. Nothing is routed without an edge runtime.
     Inputs,
@@ -86,12 +87,15 @@ pub(crate) struct Connected {
     /// Encoded replies for a twin receiver that is still to come.
     pub(crate) early_replies: VecDeque<Bytes>,
     pub(crate) correlation: Correlation,
+    /// Messages wait in the core, and the client had no room when it was told.
+    pub(crate) messages_wait: bool,
 }
 
 impl Connected {
     pub(crate) fn new(session: Arc<DeviceSession>, listening: AbortHandle, correlation: Correlation) -> Self {
         let (links, arrays) = ([None; DeviceLink::KINDS], Arrays::Allowed);
-        Self { session, listening, links, arrays, early_replies: VecDeque::new(), correlation }
+        let early_replies = VecDeque::new();
+        Self { session, listening, links, arrays, early_replies, correlation, messages_wait: false }
     }
 
     pub(crate) const fn link(&self, kind: DeviceLink) -> Option<LinkId> {
@@ -113,9 +117,21 @@ impl Connected {
     }
 
     /// A link of that kind went, detached or replaced by one that has no credit yet.
-    pub(crate) fn link_gone(&self, kind: DeviceLink) {
-        if kind == DeviceLink::MethodRequests {
-            self.session.unsubscribe(Interest::Methods);
+    pub(crate) fn link_gone(&mut self, kind: DeviceLink, hub: &Hub) {
+        match kind {
+            DeviceLink::CloudToDevice => {
+                self.session.unsubscribe(Interest::CloudToDevice);
+                self.messages_wait = false;
+                if self.session.identity().module.is_none() {
+                    hub.unlock_messages_of(&self.session);
+                }
+            }
+            DeviceLink::MethodRequests => self.session.unsubscribe(Interest::Methods),
+            DeviceLink::Inputs
+            | DeviceLink::MethodResponses
+            | DeviceLink::Telemetry
+            | DeviceLink::TwinReplies
+            | DeviceLink::TwinRequests => {}
         }
     }
 

@@ -9,7 +9,8 @@ use hub::method::{MethodRequest, MethodRequestId, MethodResponse};
 use uuid::{Builder, Uuid};
 
 use crate::engine::encode;
-use crate::engine::message::{Entry, Message, OutgoingMessage, Properties, Scalar};
+use crate::engine::message::{Message, Properties, Scalar};
+use crate::engine::outgoing::{Entry, OutgoingMessage, OutgoingProperties};
 use crate::engine::value::Malformed;
 use crate::names::methods as names;
 
@@ -47,8 +48,9 @@ impl Correlation {
 
 /// The message that asks for a method. The C SDK takes the id as a uuid only, and all of them the payload as data.
 pub(crate) fn request(request: &MethodRequest, correlation: Correlation) -> Bytes {
+    let id = encode::uuid(correlation.id(request.id));
     OutgoingMessage {
-        correlation_id: Some(&encode::uuid(correlation.id(request.id))),
+        properties: OutgoingProperties { correlation_id: Entry::Encoded(&id), ..Default::default() },
         application: &[(names::NAME, Entry::Text(request.name.as_str()))],
         data: Some(&request.payload),
         ..OutgoingMessage::default()

@@ -9,7 +9,8 @@ use hub::gate::operations::{ReadOwnTwin, UpdateReported};
 use hub::twin::ReportedPatch;
 
 use crate::device::links::Connected;
-use crate::engine::message::{Entry, Message, OutgoingMessage, Scalar};
+use crate::engine::message::{Message, Scalar};
+use crate::engine::outgoing::{Entry, OutgoingMessage, OutgoingProperties};
 use crate::error::status;
 use crate::names::twin as names;
 
@@ -131,8 +132,14 @@ impl Done {
             }
             None => &[status],
         };
-        OutgoingMessage { annotations, correlation_id, data: Some(&self.body), ..OutgoingMessage::default() }
-            .encode()
+        let correlation_id = Entry::echo(correlation_id);
+        OutgoingMessage {
+            annotations,
+            properties: OutgoingProperties { correlation_id, ..Default::default() },
+            data: Some(&self.body),
+            ..OutgoingMessage::default()
+        }
+        .encode()
     }
 }
 

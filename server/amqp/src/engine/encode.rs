@@ -38,29 +38,29 @@ impl Writer<'_> {
     }
 
     /// A described list of exactly `count` fields.
-    pub(crate) fn composite(&mut self, code: u8, count: u8, fields: impl FnOnce(&mut Writer<'_>)) {
+    pub(crate) fn composite(&mut self, code: u8, count: usize, fields: impl FnOnce(&mut Writer<'_>)) {
         self.descriptor(code);
         self.compound(0xC0, 0xD0, count, fields);
     }
 
     /// A described map of `pairs` keys and values.
-    pub(crate) fn described_map(&mut self, code: u8, pairs: u8, entries: impl FnOnce(&mut Writer<'_>)) {
+    pub(crate) fn described_map(&mut self, code: u8, pairs: usize, entries: impl FnOnce(&mut Writer<'_>)) {
         self.descriptor(code);
-        self.compound(0xC1, 0xD1, pairs.saturating_mul(2), entries);
+        self.map(pairs, entries);
     }
 
     /// A map without a descriptor.
-    pub(crate) fn map(&mut self, pairs: u8, entries: impl FnOnce(&mut Writer<'_>)) {
-        self.compound(0xC1, 0xD1, pairs.saturating_mul(2), entries);
+    pub(crate) fn map(&mut self, pairs: usize, entries: impl FnOnce(&mut Writer<'_>)) {
+        self.compound(0xC1, 0xD1, 2 * pairs, entries);
     }
 
     /// Writes the long form and closes the gap when the short one does.
-    fn compound(&mut self, short: u8, long: u8, count: u8, entries: impl FnOnce(&mut Writer<'_>)) {
+    fn compound(&mut self, short: u8, long: u8, count: usize, entries: impl FnOnce(&mut Writer<'_>)) {
         let start = self.0.len();
         self.0.put_bytes(0, LIST32_HEADER_BYTES);
         entries(&mut Writer(self.0));
         let body = self.0.len() - start - LIST32_HEADER_BYTES;
-        if body < 255 {
+        if let (0..=254, Ok(count)) = (body, u8::try_from(count)) {
             let spare = LIST32_HEADER_BYTES - LIST8_HEADER_BYTES;
             self.0.copy_within(start + LIST32_HEADER_BYTES.., start + LIST8_HEADER_BYTES);
             self.0.truncate(self.0.len() - spare);
@@ -68,7 +68,7 @@ impl Writer<'_> {
         } else {
             self.patch(start, &[long]);
             self.patch(start + 1, &(body as u32 + 4).to_be_bytes());
-            self.patch(start + 5, &u32::from(count).to_be_bytes());
+            self.patch(start + 5, &(count as u32).to_be_bytes());
         }
     }
 
@@ -143,6 +143,12 @@ impl Writer<'_> {
     pub(crate) fn long(&mut self, value: i64) {
         self.0.put_u8(0x81);
         self.0.put_i64(value);
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn timestamp(&mut self, millis: i64) {
+        self.0.put_u8(0x83);
+        self.0.put_i64(millis);
     }
 
     pub(crate) fn symbol(&mut self, text: &str) {

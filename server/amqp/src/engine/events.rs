@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::frame::Attach;
+use super::unsettled::Tag;
 
 /// A link of this connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +46,26 @@ pub(crate) struct Delivery {
     pub(crate) payload: Option<Bytes>,
 }
 
+/// What a client did with deliveries it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Accepted,
+    Rejected,
+    Released,
+}
+
+/// A delivery that stood for something, and that its client has done with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) link: LinkId,
+    pub(super) id: u32,
+    /// What the delivery stood for.
+    pub(crate) tag: Tag,
+    pub(crate) verdict: Verdict,
+    /// The client leaves the last word to us: [`super::Engine::confirm`].
+    pub(crate) awaits_answer: bool,
+}
+
 /// What a client's SASL layer presents.
 #[derive(Debug)]
 pub(crate) struct SaslRequest {
@@ -84,12 +105,20 @@ pub(crate) enum Event {
     Failed(String),
     /// A link is gone: detached by the client, or by us for what it did.
     LinkClosed(LinkId),
-    /// The client gave a link its first credit: it means to receive.
-    LinkReady(LinkId),
+    /// A link has room for more; and whether it is by its first credit, by which the client means to receive. To be
+    /// followed by [`super::Engine::finish_drain`].
+    LinkReady {
+        link: LinkId,
+        is_first: bool,
+    },
     /// The connection is open; the host name the client gave the hub.
     Opened(Option<String>),
     /// Answered by [`Engine::sasl_outcome`].
     Sasl(SaslRequest),
     /// A session is gone with its links: ended by the client, or by us for what it did.
     SessionClosed(u16),
+    /// Everything that waited for a session's window went out: all its links may have room again.
+    SessionReady(u16),
+    /// The client settled deliveries that stand for something.
+    Settled(Vec<Settled>),
 }

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::unsettled::Tag;
+
 /// Deliveries a link waits for credit with; a client that asks and never grants credit is cut off there. Ours.
 pub(crate) const QUEUED_DELIVERIES_MAX: usize = 128;
 /// Bytes a link waits for credit with, one delivery always allowed: some eight of the largest method payloads. Ours.
@@ -111,7 +113,9 @@ pub(crate) struct Outgoing {
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) payload: Bytes,
-    pub(crate) tag: [u8; 16],
+    pub(crate) tag: Tag,
+    /// Whether the tag stands for something, which the client settles.
+    pub(crate) is_noted: bool,
     /// The delivery's number and how much of it has gone out, once its first frame did.
     pub(crate) begun: Option<(u32, usize)>,
 }
@@ -130,15 +134,24 @@ impl Outgoing {
         }
     }
 
-    /// Queues a message; `false` when the queue is full.
-    pub(crate) fn push(&mut self, payload: Bytes) -> bool {
+    /// Whether one more delivery would go out at once, as far as the link knows.
+    pub(crate) fn has_room(&self) -> bool {
+        self.credit > 0 && self.queue.is_empty()
+    }
+
+    /// Queues a message; `false` when the queue is full. Without a tag it gets one that stands for nothing.
+    pub(crate) fn push(&mut self, payload: Bytes, tag: Option<Tag>) -> bool {
         let bytes = self.queued_bytes + payload.len();
         if self.queue.len() >= QUEUED_DELIVERIES_MAX || (bytes > QUEUED_BYTES_MAX && !self.queue.is_empty()) {
             return false;
         }
         self.queued_bytes = bytes;
-        self.next_tag = self.next_tag.wrapping_add(1);
-        self.queue.push_back(Queued { payload, tag: self.next_tag.to_be_bytes(), begun: None });
+        let is_noted = tag.is_some() && !self.pre_settled;
+        let tag = tag.unwrap_or_else(|| {
+            self.next_tag = self.next_tag.wrapping_add(1);
+            self.next_tag.to_be_bytes()
+        });
+        self.queue.push_back(Queued { payload, tag, is_noted, begun: None });
         true
     }
 
@@ -187,27 +200,27 @@ mod tests {
     #[test]
     fn a_queue_without_credit_is_bounded() {
         let mut link = Outgoing::new(true);
-        assert!((0..QUEUED_DELIVERIES_MAX).all(|_| link.push(Bytes::new())));
-        assert!(!link.push(Bytes::new()));
+        assert!((0..QUEUED_DELIVERIES_MAX).all(|_| link.push(Bytes::new(), None)));
+        assert!(!link.push(Bytes::new(), None));
     }
 
     #[test]
     fn a_queue_is_bounded_by_bytes_too_and_sending_makes_room() {
         let large = Bytes::from(vec![0; QUEUED_BYTES_MAX]);
         let mut link = Outgoing::new(true);
-        assert!(link.push(large.clone()));
-        assert!(!link.push(Bytes::from_static(b"x")));
+        assert!(link.push(large.clone(), None));
+        assert!(!link.push(Bytes::from_static(b"x"), None));
         link.pop_front();
-        assert!(link.push(Bytes::from_static(b"x")));
-        assert!(!link.push(large));
-        assert!(link.push(Bytes::from(vec![0; QUEUED_BYTES_MAX - 1])));
+        assert!(link.push(Bytes::from_static(b"x"), None));
+        assert!(!link.push(large, None));
+        assert!(link.push(Bytes::from(vec![0; QUEUED_BYTES_MAX - 1]), None));
     }
 
     #[test]
     fn a_delivery_larger_than_the_queue_goes_when_it_is_alone() {
         let mut link = Outgoing::new(true);
-        assert!(link.push(Bytes::from(vec![0; QUEUED_BYTES_MAX + 1])));
-        assert!(!link.push(Bytes::new()));
+        assert!(link.push(Bytes::from(vec![0; QUEUED_BYTES_MAX + 1]), None));
+        assert!(!link.push(Bytes::new(), None));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Messages: the sections of an incoming one, and the few kinds an outgoing one has (contract/amqp.md 1.3.3, 4).
+//! Received messages and their sections (contract/amqp.md 1.3.3, 4).
 //!
 //! Reading slices the received bytes; bodies are not copied. The message-id is kept as it was encoded, because a
 //! reply must echo it with its type (contract/amqp.md 2 and 4.5).
@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use fe2o3_amqp_types::primitives::Value;
 use uuid::Uuid;
 
-use super::encode::Writer;
 use super::value::{Items, Malformed, decode, described, items, octets, split_value};
 use crate::names::descriptors;
 
@@ -222,115 +221,9 @@ fn field(whole: &Bytes, fields: &mut Items<'_>) -> Result<Option<Bytes>, Malform
     Ok(fields.next_present()?.map(|item| whole.slice_ref(item)))
 }
 
-/// A value of an outgoing map; the variant is the type on the wire.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Entry<'a> {
-    Int(i32),
-    Long(i64),
-    Text(&'a str),
-}
-
-/// A message we send.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct OutgoingMessage<'a> {
-    /// Symbol keys.
-    pub(crate) annotations: &'a [(&'a str, Entry<'a>)],
-    /// The encoded id of what this answers; with `to`, the only properties a device-side reply has.
-    pub(crate) correlation_id: Option<&'a [u8]>,
-    /// The encoded address of whoever asked.
-    pub(crate) to: Option<&'a [u8]>,
-    /// String keys.
-    pub(crate) application: &'a [(&'a str, Entry<'a>)],
-    /// A data section; without it the body is a null value.
-    pub(crate) data: Option<&'a [u8]>,
-}
-
-impl OutgoingMessage<'_> {
-    /// The encoded sections.
-    pub(crate) fn encode(&self) -> Bytes {
-        let mut buffer = BytesMut::with_capacity(128 + self.data.map_or(0, <[u8]>::len));
-        let mut writer = Writer(&mut buffer);
-        if !self.annotations.is_empty() {
-            writer.described_map(0x72, self.annotations.len() as u8, |w| {
-                write_entries(w, self.annotations, true)
-            });
-        }
-        if self.correlation_id.is_some() || self.to.is_some() {
-            writer.composite(0x73, 13, |w| {
-                w.nulls(2);
-                w.encoded(self.to);
-                w.nulls(2);
-                w.encoded(self.correlation_id);
-                w.nulls(7);
-            });
-        }
-        if !self.application.is_empty() {
-            writer.described_map(0x74, self.application.len() as u8, |w| {
-                write_entries(w, self.application, false)
-            });
-        }
-        match self.data {
-            Some(data) => {
-                writer.descriptor(0x75);
-                writer.binary(data);
-            }
-            None => {
-                writer.descriptor(0x77);
-                writer.null();
-            }
-        }
-        buffer.freeze()
-    }
-}
-
-fn write_entries(writer: &mut Writer<'_>, entries: &[(&str, Entry<'_>)], symbol_keys: bool) {
-    for (key, value) in entries {
-        if symbol_keys {
-            writer.symbol(key)
-        } else {
-            writer.string(key)
-        }
-        match value {
-            Entry::Int(value) => writer.int(*value),
-            Entry::Long(value) => writer.long(*value),
-            Entry::Text(text) => writer.string(text),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_written_is_read_back() {
-        let id = [0x98, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
-        let encoded = OutgoingMessage {
-            annotations: &[("status", Entry::Int(204)), ("version", Entry::Long(7))],
-            correlation_id: Some(&id),
-            application: &[("status-description", Entry::Text("OK"))],
-            data: Some(b"{}"),
-            ..OutgoingMessage::default()
-        }
-        .encode();
-        let message = Message::parse(&encoded).unwrap();
-        assert_eq!(message.annotation("status"), Some(&Scalar::Int(204)));
-        assert_eq!(message.annotation("version"), Some(&Scalar::Int(7)));
-        assert_eq!(message.properties.correlation_id.as_deref(), Some(&id[..]));
-        assert_eq!(message.application_property("status-description"), Some(&Scalar::Text("OK".into())));
-        assert_eq!(message.into_body(), "{}");
-    }
-
-    #[test]
-    fn status_and_version_have_the_types_the_c_client_demands() {
-        let encoded = OutgoingMessage {
-            annotations: &[("s", Entry::Int(1)), ("v", Entry::Long(2))],
-            ..Default::default()
-        }
-        .encode();
-        assert!(encoded.windows(5).any(|w| w == [0x71, 0, 0, 0, 1]));
-        assert!(encoded.windows(9).any(|w| w == [0x81, 0, 0, 0, 0, 0, 0, 0, 2]));
-    }
 
     #[test]
     fn several_data_sections_are_one_body() {

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::encode::{FRAME_AMQP, FRAME_HEADER_BYTES, FRAME_SASL, Writer};
 use super::frame::{Attach, FRAME_BYTES_MAX};
+use super::unsettled::Tag;
 use super::{CHANNEL_MAX, Condition, HANDLE_MAX, IDLE_TIMEOUT, Outcome, SESSION_WINDOW};
 
 /// Smallest frame any peer takes; AMQP 1.0 part 2.
@@ -52,8 +53,7 @@ pub(crate) struct LinkState {
 pub(crate) struct TransferHead {
     pub(crate) handle: u32,
     pub(crate) delivery_id: u32,
-    /// Sixteen bytes always: C# makes a GUID of it (contract/amqp.md 4.2).
-    pub(crate) tag: [u8; 16],
+    pub(crate) tag: Tag,
     pub(crate) settled: bool,
 }
 
@@ -213,7 +213,7 @@ impl Output {
     }
 
     /// Every frame but a transfer goes through here, so that order on the wire is order of calls.
-    fn frame(&mut self, channel: u16, code: u8, fields: u8, write: impl FnOnce(&mut Writer<'_>)) {
+    fn frame(&mut self, channel: u16, code: u8, fields: usize, write: impl FnOnce(&mut Writer<'_>)) {
         self.flush_accepted();
         Writer(&mut self.buffer).frame(FRAME_AMQP, channel, |w| w.composite(code, fields, write));
     }

@@ -9,6 +9,7 @@ use fe2o3_amqp_types::performatives::{Begin, Flow, Transfer};
 
 use super::link::{Collected, Incoming, LINK_CREDIT, Link, Outgoing, Partial};
 use super::output::{LinkState, Output, SessionState, TransferHead};
+use super::unsettled::{Noted, Unsettled};
 use super::{Condition, Delivery, SESSION_WINDOW, conditions};
 
 /// A client broke a rule; how much of the connection that ends.
@@ -17,6 +18,13 @@ pub(crate) enum Fault {
     Connection(Condition),
     Link(u32, Condition),
     Session(Condition),
+}
+
+/// What may have room for more by a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    Link { handle: u32, is_first: bool },
+    Session,
 }
 
 /// A session's state.
@@ -30,6 +38,7 @@ pub(crate) struct Session {
     /// Something could not be sent for want of the peer's window.
     is_stalled: bool,
     next_delivery_id: u32,
+    pub(crate) unsettled: Unsettled,
     collected_bytes: usize,
 }
 
@@ -43,6 +52,7 @@ impl Session {
             links: HashMap::new(),
             is_stalled: false,
             next_delivery_id: 0,
+            unsettled: Unsettled::default(),
             collected_bytes: 0,
         }
     }
@@ -61,12 +71,12 @@ impl Session {
 
     pub(crate) fn insert(&mut self, handle: u32, link: Link) {
         let before = self.links.insert(handle, link);
-        self.forget_collected(before.as_ref());
+        self.forget_deliveries(handle, before.as_ref());
     }
 
     pub(crate) fn remove(&mut self, handle: u32) -> Option<Link> {
         let link = self.links.remove(&handle);
-        self.forget_collected(link.as_ref());
+        self.forget_deliveries(handle, link.as_ref());
         link
     }
 
@@ -75,9 +85,11 @@ impl Session {
         self.collected_bytes
     }
 
-    fn forget_collected(&mut self, link: Option<&Link>) {
-        if let Some(Link::Incoming(link)) = link {
-            self.collected_bytes -= link.collected_bytes();
+    fn forget_deliveries(&mut self, handle: u32, of: Option<&Link>) {
+        match of {
+            Some(Link::Incoming(link)) => self.collected_bytes -= link.collected_bytes(),
+            Some(Link::Outgoing(_)) => self.unsettled.forget(handle),
+            Some(Link::Closing) | None => {}
         }
     }
 
@@ -129,13 +141,13 @@ impl Session {
         Ok(delivery)
     }
 
-    /// Takes a flow frame, sends what it allows and answers what it asks. The link that got its first credit by it.
+    /// Takes a flow frame, sends what it allows and answers what it asks; what has room by it.
     pub(crate) fn on_flow(
         &mut self,
         channel: u16,
         flow: &Flow,
         output: &mut Output,
-    ) -> Result<Option<u32>, Fault> {
+    ) -> Result<Option<Ready>, Fault> {
         let limit = flow.next_incoming_id.unwrap_or(0).wrapping_add(flow.incoming_window);
         let window = limit.wrapping_sub(self.next_outgoing_id);
         self.remote_incoming_window = if window > u32::MAX / 2 { flow.incoming_window } else { window };
@@ -145,9 +157,19 @@ impl Session {
                 Some(Link::Outgoing(link)) => {
                     let is_first =
                         link.on_flow(flow.delivery_count, flow.link_credit.unwrap_or(0), flow.drain);
-                    ready = is_first.then_some(handle);
                     self.pump(channel, handle, output);
-                    link_state = self.drained(handle, flow.echo);
+                    if let Some(link) = self.outgoing(handle) {
+                        ready = (is_first || link.has_room()).then_some(Ready::Link { handle, is_first });
+                        link_state = (flow.echo && !flow.drain).then_some(LinkState {
+                            handle,
+                            delivery_count: link.delivery_count,
+                            credit: link.credit,
+                            drain: false,
+                        });
+                    }
+                    if ready.is_none() {
+                        self.finish_drain(channel, handle, output);
+                    }
                 }
                 Some(Link::Incoming(link)) if flow.echo => {
                     let (delivery_count, credit) = (link.delivery_count, link.credit);
@@ -159,28 +181,35 @@ impl Session {
         }
         if self.is_stalled {
             self.pump_all(channel, output);
+            if !self.is_stalled {
+                ready = Some(Ready::Session);
+            }
         }
-        if link_state.is_some() || flow.echo {
+        if link_state.is_some() || (flow.echo && !flow.drain) {
             output.flow(channel, self.state(), link_state);
         }
         Ok(ready)
     }
 
-    /// Uses up the rest of the credit of a draining link (contract/amqp.md 1.3.8). What to say about the link.
-    fn drained(&mut self, handle: u32, echo: bool) -> Option<LinkState> {
-        let Some(Link::Outgoing(link)) = self.links.get_mut(&handle) else { return None };
-        let drain = link.drain;
-        if drain && link.queue.is_empty() {
-            link.delivery_count = link.delivery_count.wrapping_add(link.credit);
-            link.credit = 0;
-            link.drain = false;
+    /// A link the client receives on.
+    pub(crate) fn outgoing(&self, handle: u32) -> Option<&Outgoing> {
+        match self.links.get(&handle) {
+            Some(Link::Outgoing(link)) => Some(link),
+            Some(Link::Incoming(_) | Link::Closing) | None => None,
         }
-        (drain || echo).then_some(LinkState {
-            handle,
-            delivery_count: link.delivery_count,
-            credit: link.credit,
-            drain,
-        })
+    }
+
+    /// Uses up what is left of the credit of a draining link, and says so (contract/amqp.md 1.3.8); unless something
+    /// still waits for the session's window.
+    pub(crate) fn finish_drain(&mut self, channel: u16, handle: u32, output: &mut Output) {
+        let Some(Link::Outgoing(link)) = self.links.get_mut(&handle) else { return };
+        if !link.drain || (link.credit > 0 && !link.queue.is_empty()) {
+            return;
+        }
+        link.delivery_count = link.delivery_count.wrapping_add(link.credit);
+        (link.credit, link.drain) = (0, false);
+        let state = LinkState { handle, delivery_count: link.delivery_count, credit: 0, drain: true };
+        output.flow(channel, self.state(), Some(state));
     }
 
     /// Sends what a link has queued, as far as its credit and the session's window reach.
@@ -199,6 +228,9 @@ impl Session {
                 link.delivery_count = link.delivery_count.wrapping_add(1);
                 let id = self.next_delivery_id;
                 self.next_delivery_id = id.wrapping_add(1);
+                if queued.is_noted {
+                    self.unsettled.note(Noted { id, handle, tag: queued.tag });
+                }
                 (id, 0)
             });
             let head = TransferHead { handle, delivery_id, tag: queued.tag, settled: link.pre_settled };

@@ -64,9 +64,18 @@ fn feed(bytes: &[u8], piece: usize) -> usize {
                 Event::Closed
                 | Event::Failed(_)
                 | Event::LinkClosed(_)
-                | Event::LinkReady(_)
                 | Event::Opened(_)
-                | Event::SessionClosed(_) => {}
+                | Event::SessionClosed(_)
+                | Event::SessionReady(_) => {}
+                Event::LinkReady { link, .. } => {
+                    if engine.has_room(link) {
+                        engine.deliver(link, [9; 16], Bytes::from_static(&[1; 700]));
+                    }
+                    engine.finish_drain(link);
+                }
+                Event::Settled(deliveries) => {
+                    deliveries.iter().for_each(|settled| engine.confirm(settled, &Outcome::Accepted));
+                }
             }
         }
         let _ = engine.take_output();

@@ -107,7 +107,7 @@ impl Links<'_> {
     }
 
     /// Acts on what the core tells a connected identity.
-    pub(crate) fn on_session_delivery(
+    pub(crate) async fn on_session_delivery(
         &mut self,
         delivery: (IdentityId, SessionDelivery),
         engine: &mut Engine,
@@ -122,8 +122,7 @@ impl Links<'_> {
                     methods::request(&request, connected.correlation)
                 });
             }
-            // No link asks for messages yet.
-            SessionDelivery::MessagesWaiting => {}
+            SessionDelivery::MessagesWaiting => self.send_message(&identity, engine).await,
             SessionDelivery::Closed(reason) => self.on_session_closed(&identity, reason, engine),
         }
     }
@@ -166,7 +165,7 @@ impl Links<'_> {
     }
 
     /// Whether the connection holds a claim or a connected identity.
-    fn carries_anybody(&self) -> bool {
+    pub(super) fn carries_anybody(&self) -> bool {
         !self.connected.is_empty() || !self.claims.is_empty()
     }
 
@@ -180,8 +179,10 @@ impl Links<'_> {
     /// to `$cbs`. `false` when it has no link at all.
     pub(crate) fn ask_to_leave(&mut self, engine: &mut Engine) -> bool {
         let condition = session_end(DisconnectReason::HubStopping);
-        let (device, cbs): (Vec<_>, Vec<_>) =
-            self.nodes.drain().partition(|(_, node)| matches!(node, LinkNode::Device(..)));
+        let (device, cbs): (Vec<_>, Vec<_>) = self
+            .nodes
+            .drain()
+            .partition(|(_, node)| matches!(node, LinkNode::Device(..) | LinkNode::Service(_)));
         let asked = if device.is_empty() && !self.was_told_of_stop { cbs } else { device };
         asked.iter().for_each(|(link, _)| engine.detach(*link, &condition));
         self.connected.clear();

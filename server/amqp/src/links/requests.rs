@@ -1,4 +1,4 @@
-//! What clients send on their links: tokens, telemetry, method responses, twin requests.
+//! What clients send on their links: tokens, telemetry, method responses, twin requests, messages for devices.
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use crate::engine::message::Message;
 use crate::engine::{Condition, Delivery, Engine, LinkId, Outcome};
 use crate::error::refusal;
 use crate::names::conditions;
+use crate::service::ServiceLink;
 
 impl Links<'_> {
     pub(super) async fn on_delivery(&mut self, link: LinkId, delivery: &Delivery, engine: &mut Engine) {
@@ -24,17 +25,22 @@ impl Links<'_> {
             Some(LinkNode::CbsRequests) => self.on_put_token(link, delivery, engine),
             Some(LinkNode::Device(identity, DeviceLink::Telemetry)) => {
                 let sent = self.send_telemetry(&identity, delivery).await;
-                settle(&identity, link, delivery, sent, engine);
+                settle(Some(&identity), link, delivery, sent, engine);
             }
             Some(LinkNode::Device(identity, DeviceLink::MethodResponses)) => {
                 let answered = self.answer_method(&identity, delivery).await;
-                settle(&identity, link, delivery, answered, engine);
+                settle(Some(&identity), link, delivery, answered, engine);
             }
             Some(LinkNode::Device(identity, DeviceLink::TwinRequests)) => {
                 self.on_twin_request(&identity, link, delivery, engine).await;
             }
+            Some(LinkNode::Service(ServiceLink::Send)) => {
+                let sent = self.send_to_device(delivery).await;
+                settle(None, link, delivery, sent, engine);
+            }
             Some(
                 LinkNode::CbsReplies
+                | LinkNode::Service(ServiceLink::Feedback | ServiceLink::FileNotifications)
                 | LinkNode::Device(
                     _,
                     DeviceLink::CloudToDevice
@@ -66,6 +72,7 @@ impl Links<'_> {
         if let Some(grant) = grant {
             self.was_authenticated = true;
             self.renew_sessions(&grant);
+            self.watch_service_claims();
         }
         let Some(replies) = self.cbs_replies(link.channel) else {
             tracing::debug!("a put-token request has no reply link to be answered on");
@@ -162,7 +169,7 @@ impl Links<'_> {
 
 /// Accepts a delivery, or rejects it with the reason why nothing became of it.
 fn settle(
-    identity: &IdentityId,
+    sender: Option<&IdentityId>,
     link: LinkId,
     delivery: &Delivery,
     done: Result<(), Condition>,
@@ -171,8 +178,8 @@ fn settle(
     match done {
         Ok(()) => engine.settle(link, delivery, &Outcome::Accepted),
         Err(condition) => {
-            let (device, text) = (&identity.device, &condition.description);
-            tracing::debug!(%device, code = condition.name, "message refused: {text}");
+            let device = sender.map(|identity| identity.device.as_str());
+            tracing::debug!(device, code = condition.name, "message refused: {}", condition.description);
             engine.settle(link, delivery, &Outcome::Rejected(&condition));
         }
     }
@@ -182,7 +189,7 @@ fn not_connected(identity: &IdentityId) -> Condition {
     unauthorized(format!("'{identity}' is not connected any more"))
 }
 
-fn read(delivery: &Delivery) -> Result<Message, Condition> {
+pub(super) fn read(delivery: &Delivery) -> Result<Message, Condition> {
     let payload = delivery.payload.as_ref().ok_or_else(too_large)?;
     Message::parse(payload).map_err(|malformed| Condition::new(conditions::DECODE_ERROR, malformed.0))
 }

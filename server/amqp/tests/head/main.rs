@@ -4,11 +4,14 @@
 
 mod abuse;
 mod cbs;
+mod cloud_to_device;
 mod device;
 mod interop;
 mod methods;
 mod raw;
+mod service;
 mod sessions;
+mod settlement;
 mod world;
 
 use std::sync::Arc;

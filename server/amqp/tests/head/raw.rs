@@ -275,9 +275,14 @@ impl Sections {
         map.get(&Value::String(name.into())).cloned()
     }
 
-    pub(crate) fn correlation_id(&self) -> Option<Value> {
+    /// A field of the properties by its place.
+    pub(crate) fn property(&self, place: usize) -> Option<Value> {
         let Some(Value::List(fields)) = self.section(0x73) else { return None };
-        fields.get(5).cloned()
+        fields.get(place).cloned()
+    }
+
+    pub(crate) fn correlation_id(&self) -> Option<Value> {
+        self.property(5)
     }
 
     /// The data section as JSON.

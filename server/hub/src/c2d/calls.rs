@@ -7,6 +7,7 @@ use crate::Hub;
 use crate::c2d::feedback::FeedbackRecord;
 use crate::c2d::message::{CloudToDeviceMessage, LockToken};
 use crate::c2d::queue::{Ended, LockedMessage, Queue, Settlement};
+use crate::device_session::DeviceSession;
 use crate::error::{ErrorCode, HubError};
 use crate::gate::operations::{
     PollCloudToDevice, PurgeCloudToDevice, ReceiveCloudToDevice, SendCloudToDevice, SettleCloudToDevice,
@@ -114,6 +115,22 @@ impl Hub {
             Ok(ended)
         });
         by.conclude(purged.map(|()| count))
+    }
+
+    /// A session that stays receives no messages any more, or by another link: what it holds is free again, and no
+    /// delivery count is raised.
+    pub fn unlock_messages_of(&self, session: &DeviceSession) {
+        let device = &session.identity().device;
+        let Ok(cell) = self.devices.get(device) else { return };
+        let Ok(mut state) = cell.lock(device) else { return };
+        if state.c2d.is_some() {
+            let unlock = |_: &mut DeviceState, queue: &mut Queue| {
+                queue.unlock_all_of(session.generation());
+                Ok(Vec::new())
+            };
+            self.change_queue(&mut state, device, self.clock.now(), unlock)
+                .expect("to let go is not refused");
+        }
     }
 
     /// Runs a `CloudToDevice` row.

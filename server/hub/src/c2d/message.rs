@@ -134,6 +134,11 @@ impl LockToken {
         Uuid::try_parse(text.trim_matches('"')).ok().map(Self)
     }
 
+    /// Reads the 16 bytes as .NET orders them.
+    pub const fn from_dotnet_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes_le(bytes))
+    }
+
     /// The 16 bytes as .NET orders them: the first three groups little-endian.
     pub fn to_dotnet_bytes(self) -> [u8; 16] {
         self.0.to_bytes_le()
@@ -175,6 +180,7 @@ mod tests {
         assert_eq!(token.to_string(), "00112233-4455-4677-8899-aabbccddeeff");
         assert_eq!(LockToken::parse(&format!("\"{token}\"")), Some(token));
         assert_eq!(token.to_dotnet_bytes()[..8], [0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x46]);
+        assert_eq!(LockToken::from_dotnet_bytes(token.to_dotnet_bytes()), token);
         assert_eq!(LockToken::parse("no guid"), None);
     }
 }

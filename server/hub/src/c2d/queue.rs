@@ -164,6 +164,15 @@ impl Queue {
         Ok(self.messages.remove(index).map(|queued| Ended { message: queued.message, outcome }))
     }
 
+    /// A session lets go of all it holds.
+    pub(crate) fn unlock_all_of(&mut self, holder: u64) {
+        for queued in &mut self.messages {
+            if queued.lock.as_ref().is_some_and(|lock| lock.holder == Some(holder)) {
+                queued.lock = None;
+            }
+        }
+    }
+
     /// Everything goes, locked or not.
     pub(crate) fn purge(&mut self) -> Vec<Ended> {
         let ended = |queued: Queued| Ended { message: queued.message, outcome: Outcome::Purged };

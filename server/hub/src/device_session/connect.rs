@@ -220,6 +220,10 @@ impl DeviceSession {
         &self.core.identity
     }
 
+    pub(crate) fn generation(&self) -> u64 {
+        self.core.generation
+    }
+
     /// The credential it rests on now.
     pub fn grant(&self) -> Arc<Grant> {
         self.core.grant()

@@ -104,6 +104,24 @@ fn a_session_that_ends_frees_what_it_held_without_raising_the_count() {
 }
 
 #[tokio::test]
+async fn a_session_may_let_go_of_what_it_holds_and_of_nothing_else() {
+    let (hub, _, device, session) = connected();
+    let other = register(&hub, "other", None);
+    let others = connect(&hub, &other, options(2)).unwrap();
+    for (device, connection) in [(&device, 1), (&other, 2)] {
+        send(&hub, device, "a", Acknowledgement::None).unwrap();
+        take(&hub, device, connection).unwrap().unwrap();
+    }
+    assert_eq!(session.next().await, Delivery::MessagesWaiting);
+    hub.unlock_messages_of(&session);
+    assert_eq!(session.next().await, Delivery::MessagesWaiting);
+    let again = take(&hub, &device, 1).unwrap().unwrap();
+    assert_eq!((again.delivery_count, again.is_redelivery), (0, true));
+    assert!(take(&hub, &other, 2).unwrap().is_none());
+    drop(others);
+}
+
+#[tokio::test]
 async fn a_lock_that_runs_out_announces_the_message_again() {
     let (hub, clock, device, session) = connected();
     send(&hub, &device, "a", Acknowledgement::None).unwrap();
