@@ -7,6 +7,8 @@
 //! - [`x509`], [`x509_refusals`]: certificates, accepted and refused.
 //! - [`take_over`], [`ends`], [`expiry`]: one live session per identity, and what ends it; [`saved_sessions`]: what
 //!   it leaves behind.
+//! - [`cloud_to_device`]: messages from a back end to a device, whatever that speaks; [`websocket_stream`]: MQTT in
+//!   WebSocket frames.
 //! - [`tiers`], [`throttles`]: what a tier lacks, and what is delayed or refused once rates and quota are enforced.
 //! - [`life`]: start, readiness, limits of connections, drain.
 
@@ -20,6 +22,8 @@ mod amqp_floods;
 mod amqp_links;
 #[path = "protocol/amqp_misuse.rs"]
 mod amqp_misuse;
+#[path = "protocol/cloud_to_device.rs"]
+mod cloud_to_device;
 #[path = "protocol/ends.rs"]
 mod ends;
 #[path = "protocol/expiry.rs"]
@@ -46,6 +50,8 @@ mod throttles;
 mod tiers;
 #[path = "protocol/websocket_misuse.rs"]
 mod websocket_misuse;
+#[path = "protocol/websocket_stream.rs"]
+mod websocket_stream;
 #[path = "protocol/x509.rs"]
 mod x509;
 #[path = "protocol/x509_refusals.rs"]

@@ -15,10 +15,23 @@ pub(crate) struct Mqtt {
 /// What the hub sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Packet {
-    ConnAck { session_present: bool, code: u8 },
+    ConnAck {
+        session_present: bool,
+        code: u8,
+    },
     PingResp,
     PubAck(u16),
-    Publish { topic: String, payload: Vec<u8> },
+    Publish {
+        topic: String,
+        payload: Vec<u8>,
+    },
+    /// A PUBLISH with QoS 1, which is to be acknowledged.
+    Message {
+        packet_id: u16,
+        dup: bool,
+        topic: String,
+        payload: Vec<u8>,
+    },
     SubAck(Vec<u8>),
 }
 
@@ -118,16 +131,26 @@ impl Mqtt {
 
     /// Subscribes with QoS 0; the granted codes.
     pub(crate) async fn subscribe(&mut self, filters: &[&str]) -> Vec<u8> {
+        self.subscribe_with(0, filters).await
+    }
+
+    /// Subscribes with this QoS; the granted codes.
+    pub(crate) async fn subscribe_with(&mut self, qos: u8, filters: &[&str]) -> Vec<u8> {
         let mut body = self.next_packet_id().to_be_bytes().to_vec();
         for filter in filters {
             body.extend(text(filter));
-            body.push(0);
+            body.push(qos);
         }
         self.send(&packet(0x82, &body)).await;
         match self.next().await {
             Some(Packet::SubAck(codes)) => codes,
             other => panic!("instead of SUBACK: {other:?}"),
         }
+    }
+
+    /// Acknowledges a [`Packet::Message`].
+    pub(crate) async fn acknowledge(&mut self, packet_id: u16) {
+        self.send(&packet(0x40, &packet_id.to_be_bytes())).await;
     }
 
     /// The connection answers.
@@ -156,10 +179,15 @@ impl Packet {
             (0xd0, []) => Self::PingResp,
             (0x30, [high, low, rest @ ..]) => {
                 let (topic, payload) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
-                Self::Publish {
-                    topic: String::from_utf8(topic.to_vec()).expect("topics are UTF-8"),
-                    payload: payload.to_vec(),
-                }
+                let topic = String::from_utf8(topic.to_vec()).expect("topics are UTF-8");
+                Self::Publish { topic, payload: payload.to_vec() }
+            }
+            (0x32 | 0x3a, [high, low, rest @ ..]) => {
+                let (topic, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+                let topic = String::from_utf8(topic.to_vec()).expect("topics are UTF-8");
+                let (packet_id, payload) = rest.split_first_chunk().expect("a packet id");
+                let packet_id = u16::from_be_bytes(*packet_id);
+                Self::Message { packet_id, dup: kind == 0x3a, topic, payload: payload.to_vec() }
             }
             _ => panic!("the hub sent {kind:#04x} {body:02x?}"),
         }
