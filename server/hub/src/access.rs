@@ -208,6 +208,11 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Whether this is the own credential of `device`.
+    pub fn is_of_device(&self, device: &DeviceId) -> bool {
+        matches!(&self.subject, Subject::Identity(own) if own.module.is_none() && own.device == *device)
+    }
+
     /// Whether this is the own credential of a module of `device`.
     pub fn is_of_module_on(&self, device: &DeviceId) -> bool {
         matches!(&self.subject, Subject::Identity(own) if own.module.is_some() && own.device == *device)

@@ -59,6 +59,11 @@ impl ModuleId {
         ["$edgeAgent", "$edgeHub"].map(|id| Self(id.into()))
     }
 
+    /// Whether this is the module that speaks for its edge device and what is below it.
+    pub(crate) fn is_edge_hub(&self) -> bool {
+        &*self.0 == "$edgeHub"
+    }
+
     /// Whether the module belongs to the edge runtime (`$edgeAgent`, `$edgeHub`).
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')

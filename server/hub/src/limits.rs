@@ -15,6 +15,12 @@ pub const IDENTITIES_FREE: usize = 500;
 pub const MODULES_PER_DEVICE: usize = 50;
 /// Characters of a module's `managedBy`; ours.
 pub const MANAGED_BY_CHARS: usize = 128;
+/// Devices of one page of an edge scope. contract/rest.md 1.15.
+pub const EDGE_SCOPE_DEVICES: usize = 1000;
+/// Modules after which such a page ends, with those of the device at hand; ours, so that a page stays small.
+pub const EDGE_SCOPE_MODULES: usize = 1000;
+/// Devices of an authentication chain: five edge devices and a leaf, the most edgeHub builds.
+pub const AUTH_CHAIN_DEVICES: usize = 6;
 /// Rows of one bulk request. contract/rest.md 1.3.
 pub const BULK_ROWS: usize = 100;
 /// Rows of one device list. contract/rest.md 1.2.

@@ -170,6 +170,32 @@ impl Devices {
         first.into_sorted_vec()
     }
 
+    /// The first `top` ids after `after` of the devices that `fits` accepts, in their order. A pass over the map like
+    /// [`Self::first`]; a device is locked under its shard, as in [`Self::insert`].
+    pub(crate) fn first_that(
+        &self,
+        top: usize,
+        after: Option<&DeviceId>,
+        fits: impl Fn(&DeviceId, &DeviceState) -> bool,
+    ) -> Vec<DeviceId> {
+        let mut first = BinaryHeap::new();
+        for entry in &self.cells {
+            let id = entry.key();
+            let is_late = first.len() == top && first.peek().is_none_or(|last| id >= last);
+            if is_late || after.is_some_and(|after| id <= after) {
+                continue;
+            }
+            let state = entry.value().lock_even_if_gone();
+            if !state.is_gone && fits(id, &state) {
+                if first.len() == top {
+                    first.pop();
+                }
+                first.push(id.clone());
+            }
+        }
+        first.into_sorted_vec()
+    }
+
     /// Every cell, in no order.
     pub(crate) fn all(&self) -> Vec<(DeviceId, Arc<DeviceCell>)> {
         self.cells.iter().map(|entry| (entry.key().clone(), Arc::clone(entry.value()))).collect()

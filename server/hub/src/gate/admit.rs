@@ -7,7 +7,7 @@ use crate::HubConfig;
 use crate::access::{Grant, Subject};
 use crate::error::{ErrorCode, HubError};
 use crate::gate::journal::{Journal, JournalEntry, Outcome};
-use crate::gate::operations::{Operation, Target};
+use crate::gate::operations::{Neighbour, Operation, Target};
 use crate::gate::quota::{self, DailyQuota};
 use crate::gate::throttle::{Throttle, Throttles};
 use crate::gate::tier::Tier;
@@ -188,11 +188,15 @@ fn authorize<O: Operation>(grant: &Grant, target: &O::Target) -> Result<(), HubE
         Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, message).with_reason(reason))
     };
     let target = target.clone().into();
-    if let Target::Identity(identity) = &target
-        && O::OPEN_TO_SIBLINGS
-        && grant.is_of_module_on(&identity.device)
-    {
-        return Ok(());
+    if let Target::Identity(identity) = &target {
+        let is_neighbour = match O::OPEN_TO {
+            Some(Neighbour::Host) => grant.is_of_device(&identity.device),
+            Some(Neighbour::Sibling) => grant.is_of_module_on(&identity.device),
+            None => false,
+        };
+        if is_neighbour {
+            return Ok(());
+        }
     }
     if !grant.permissions.intersects(O::NEEDS) {
         return refuse(format!(

@@ -40,14 +40,23 @@ impl From<IdentityId> for Target {
     }
 }
 
+/// Whoever is close enough to an identity to do something to it by being that close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Neighbour {
+    /// The device itself, to it and its modules. That it is an edge device is for the operation to see.
+    Host,
+    /// A module, to its device and the modules beside it.
+    Sibling,
+}
+
 /// One row of the table. Only the macro below makes implementors.
 pub trait Operation: Send + 'static {
     /// The name in the journal.
     const NAME: &'static str;
     /// The rights of which a grant must give one.
     const NEEDS: Permissions;
-    /// Whether a module's own credential allows it too, on its device and on that device's modules.
-    const OPEN_TO_SIBLINGS: bool;
+    /// Whose own credential allows it too, without that right.
+    const OPEN_TO: Option<Neighbour>;
     /// The lowest tier that has it; on a module it needs the standard tier in any case.
     const LOWEST_TIER: Tier;
     /// The throttle that paces it.
@@ -60,7 +69,7 @@ pub trait Operation: Send + 'static {
 
 macro_rules! operations {
     ($(
-        $name:ident on $target:ty, needs $($right:ident)or+ $((or $sibling:ident))?, $tier:ident, $throttle:tt, $meter:tt:
+        $name:ident on $target:ty, needs $($right:ident)or+ $((or $neighbour:ident))?, $tier:ident, $throttle:tt, $meter:tt:
         $doc:literal;
     )*) => {$(
         #[doc = $doc]
@@ -70,15 +79,16 @@ macro_rules! operations {
         impl Operation for $name {
             const NAME: &'static str = stringify!($name);
             const NEEDS: Permissions = Permissions::NONE$(.union(Permissions::$right))+;
-            const OPEN_TO_SIBLINGS: bool = operations!(is_open $($sibling)?);
+            const OPEN_TO: Option<Neighbour> = operations!(open_to $($neighbour)?);
             const LOWEST_TIER: Tier = Tier::$tier;
             const THROTTLE: Option<Throttle> = operations!(throttle $throttle);
             const IS_METERED: bool = operations!(is_metered $meter);
             type Target = $target;
         }
     )*};
-    (is_open) => { false };
-    (is_open sibling) => { true };
+    (open_to) => { None };
+    (open_to host) => { Some(Neighbour::Host) };
+    (open_to sibling) => { Some(Neighbour::Sibling) };
     (throttle -) => { None };
     (throttle $throttle:ident) => { Some(Throttle::$throttle) };
     (is_metered -) => { false };
@@ -96,11 +106,11 @@ operations! {
     RegenerateKeys       on (),                    needs REGISTRY_WRITE,                   Basic,    IdentityRegistry,   -:       "POST /devices/keys/regenerate.";
     GetDeviceStatistics  on (),                    needs REGISTRY_READ,                    Basic,    -,                  -:       "GET /statistics/devices.";
     GetServiceStatistics on (),                    needs REGISTRY_READ or SERVICE_CONNECT, Basic,    -,                  -:       "GET /statistics/service.";
-    CreateModule         on (DeviceId, ModuleId),  needs REGISTRY_WRITE,                   Standard, IdentityRegistry,   -:       "PUT /devices/{id}/modules/{mid} without If-Match.";
-    UpdateModule         on (DeviceId, ModuleId),  needs REGISTRY_WRITE,                   Standard, IdentityRegistry,   -:       "PUT /devices/{id}/modules/{mid} with If-Match.";
-    DeleteModule         on (DeviceId, ModuleId),  needs REGISTRY_WRITE,                   Standard, IdentityRegistry,   -:       "DELETE /devices/{id}/modules/{mid}.";
-    GetModule            on (DeviceId, ModuleId),  needs REGISTRY_READ,                    Standard, IdentityRegistry,   -:       "GET /devices/{id}/modules/{mid}.";
-    ListModules          on DeviceId,              needs REGISTRY_READ,                    Standard, IdentityRegistry,   -:       "GET /devices/{id}/modules.";
+    CreateModule         on (DeviceId, ModuleId),  needs REGISTRY_WRITE (or host),         Standard, IdentityRegistry,   -:       "PUT /devices/{id}/modules/{mid} without If-Match.";
+    UpdateModule         on (DeviceId, ModuleId),  needs REGISTRY_WRITE (or host),         Standard, IdentityRegistry,   -:       "PUT /devices/{id}/modules/{mid} with If-Match.";
+    DeleteModule         on (DeviceId, ModuleId),  needs REGISTRY_WRITE (or host),         Standard, IdentityRegistry,   -:       "DELETE /devices/{id}/modules/{mid}.";
+    GetModule            on (DeviceId, ModuleId),  needs REGISTRY_READ (or host),          Standard, IdentityRegistry,   -:       "GET /devices/{id}/modules/{mid}.";
+    ListModules          on DeviceId,              needs REGISTRY_READ (or host),          Standard, IdentityRegistry,   -:       "GET /devices/{id}/modules.";
     GetTwin              on IdentityId,            needs SERVICE_CONNECT,                  Standard, TwinReads,          metered: "GET /twins/...";
     PatchTwin            on IdentityId,            needs SERVICE_CONNECT,                  Standard, TwinUpdates,        metered: "PATCH /twins/...";
     ReplaceTwin          on IdentityId,            needs SERVICE_CONNECT,                  Standard, TwinUpdates,        metered: "PUT /twins/...";
@@ -110,6 +120,8 @@ operations! {
     SettleFeedback       on (),                    needs SERVICE_CONNECT,                  Standard, -,                  -:       "A back end completes or gives back feedback.";
     InvokeMethod         on IdentityId,            needs SERVICE_CONNECT (or sibling),     Standard, DirectMethods,      metered: "POST /twins/.../methods.";
     AnswerMethod         on IdentityId,            needs DEVICE_CONNECT,                   Standard, -,                  -:       "A device or module answers a direct method.";
+    ReadEdgeScope        on (DeviceId, ModuleId),  needs DEVICE_CONNECT,                   Standard, -,                  -:       "An edge hub reads the identities below its device.";
+    ManageOnBehalf       on (DeviceId, ModuleId),  needs DEVICE_CONNECT,                   Standard, IdentityRegistry,   -:       "An edge hub manages modules of an edge device below its own.";
     Connect              on IdentityId,            needs DEVICE_CONNECT,                   Basic,    Connections,        -:       "A device or module comes online.";
     ReadOwnTwin          on IdentityId,            needs DEVICE_CONNECT,                   Standard, TwinReads,          metered: "A device or module reads its twin.";
     UpdateReported       on IdentityId,            needs DEVICE_CONNECT,                   Standard, TwinUpdates,        metered: "A device or module reports properties.";

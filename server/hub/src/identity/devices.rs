@@ -192,7 +192,7 @@ impl Hub {
 }
 
 impl DeviceState {
-    fn view(&self, id: &DeviceId) -> Device {
+    pub(crate) fn view(&self, id: &DeviceId) -> Device {
         self.record.view(id, self.own.attachment.presence(), self.pending_messages())
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::Hub;
 use crate::device_session::DisconnectReason;
 use crate::error::{ErrorCode, HubError};
+use crate::gate::{Admitted, Operation};
 use crate::identity::module::ModuleRecord;
 use crate::identity::modules::check_room;
 use crate::identity::registry::empty_identity_state;
@@ -29,6 +30,20 @@ impl Hub {
             (id, ModuleState { record, own: empty_identity_state(at) })
         };
         ModuleId::of_edge_runtime().into_iter().map(module).collect()
+    }
+
+    /// A device manages modules with its own credential if it is an edge device, its runtime being the one that does
+    /// (contract/rest.md 1.15).
+    pub(crate) fn check_host<O: Operation>(
+        &self,
+        by: &Admitted<O>,
+        device: &DeviceId,
+    ) -> Result<(), HubError> {
+        let is_edge = || Ok::<_, HubError>(self.devices.get(device)?.lock(device)?.record.iot_edge);
+        if !by.grant().is_of_device(device) || is_edge()? {
+            return Ok(());
+        }
+        Err(refused(format!("device '{device}' is no edge device, so it may not manage modules itself")))
     }
 
     /// Makes a device an edge device or an ordinary one. The latter only while it hosts no module of its own
@@ -65,6 +80,12 @@ impl Hub {
         state.record.iot_edge = iot_edge;
         Ok(())
     }
+}
+
+/// An edge device or its hub asks for more than it may. Logged here: the gate had to let it in.
+pub(crate) fn refused(reason: String) -> HubError {
+    tracing::warn!(code = ErrorCode::IotHubUnauthorizedAccess.number(), "refused: {reason}");
+    HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized").with_reason(reason)
 }
 
 impl DeviceState {

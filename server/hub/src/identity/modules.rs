@@ -10,7 +10,7 @@ use crate::identity::registry::{module_not_found, new_identity_state};
 use crate::identity::{AuthenticationMechanism, GenerationId, Module, ModuleSpec};
 use crate::ids::{DeviceId, ETag, IdentityId, IfMatch, ModuleId};
 use crate::limits;
-use crate::state::ModuleState;
+use crate::state::{DeviceState, ModuleState};
 use crate::time::Timestamp;
 use crate::twin::TwinPatch;
 
@@ -18,11 +18,13 @@ impl Hub {
     /// Registers a module on a device that exists.
     ///
     /// # Errors
+    /// `IotHubUnauthorizedAccess` to a device's own credential unless it is an edge device, here as below.
     /// `DeviceNotFound`, `ModuleAlreadyExistsOnDevice`, `TooManyModulesOnDevice`, `TooManyDevices`,
     /// `ArgumentInvalid`, `SystemModuleModifyUnauthorizedAccess` for ids that begin with `$`.
     pub fn create_module(&self, by: Admitted<CreateModule>, spec: &ModuleSpec) -> Result<Module, HubError> {
         let (device, id) = by.target();
-        let created = self.add_module(device, id, spec, None, by.at());
+        let created =
+            self.check_host(&by, device).and_then(|()| self.add_module(device, id, spec, None, by.at()));
         by.conclude(created)
     }
 
@@ -37,7 +39,9 @@ impl Hub {
         if_match: &IfMatch,
     ) -> Result<Module, HubError> {
         let (device, id) = by.target();
-        let updated = self.change_module(device, id, spec, if_match, by.at());
+        let updated = self
+            .check_host(&by, device)
+            .and_then(|()| self.change_module(device, id, spec, if_match, by.at()));
         by.conclude(updated)
     }
 
@@ -47,7 +51,8 @@ impl Hub {
     /// `DeviceNotFound`, `ModuleNotFound`, `PreconditionFailed`, `SystemModuleModifyUnauthorizedAccess`.
     pub fn delete_module(&self, by: Admitted<DeleteModule>, if_match: &IfMatch) -> Result<(), HubError> {
         let (device, id) = by.target();
-        let deleted = self.remove_module(device, id, if_match, by.at());
+        let deleted =
+            self.check_host(&by, device).and_then(|()| self.remove_module(device, id, if_match, by.at()));
         by.conclude(deleted)
     }
 
@@ -57,13 +62,7 @@ impl Hub {
     /// `DeviceNotFound`, `ModuleNotFound`.
     pub fn module(&self, by: Admitted<GetModule>) -> Result<Module, HubError> {
         let (device, id) = by.target();
-        let get = || {
-            let cell = self.devices.get(device)?;
-            let state = cell.lock(device)?;
-            let module = state.modules.get(id).ok_or_else(|| module_missing(device, id))?;
-            Ok(module.view(device, id))
-        };
-        let found = get();
+        let found = self.check_host(&by, device).and_then(|()| self.module_view(device, id));
         by.conclude(found)
     }
 
@@ -73,13 +72,21 @@ impl Hub {
     /// `DeviceNotFound`.
     pub fn modules(&self, by: Admitted<ListModules>) -> Result<Vec<Module>, HubError> {
         let device = by.target();
-        let list = || {
-            let cell = self.devices.get(device)?;
-            let state = cell.lock(device)?;
-            Ok(state.modules.iter().map(|(id, module)| module.view(device, id)).collect())
-        };
-        let listed = list();
+        let listed = self.check_host(&by, device).and_then(|()| self.module_views(device));
         by.conclude(listed)
+    }
+
+    /// The work of [`Self::module`].
+    pub(crate) fn module_view(&self, device: &DeviceId, id: &ModuleId) -> Result<Module, HubError> {
+        let cell = self.devices.get(device)?;
+        let state = cell.lock(device)?;
+        state.module_view(device, id).ok_or_else(|| module_missing(device, id))
+    }
+
+    /// The work of [`Self::modules`].
+    pub(crate) fn module_views(&self, device: &DeviceId) -> Result<Vec<Module>, HubError> {
+        let cell = self.devices.get(device)?;
+        Ok(cell.lock(device)?.module_views(device))
     }
 
     /// The work of [`Self::create_module`], for single and bulk calls; `twin` is what the new twin begins with.
@@ -166,6 +173,18 @@ impl Hub {
         state.modules.remove(id);
         self.devices.census().remove_modules(1);
         Ok(())
+    }
+}
+
+impl DeviceState {
+    /// One of its modules.
+    pub(crate) fn module_view(&self, device: &DeviceId, id: &ModuleId) -> Option<Module> {
+        self.modules.get(id).map(|module| module.view(device, id))
+    }
+
+    /// Its modules in order of their ids.
+    pub(crate) fn module_views(&self, device: &DeviceId) -> Vec<Module> {
+        self.modules.iter().map(|(id, module)| module.view(device, id)).collect()
     }
 }
 
