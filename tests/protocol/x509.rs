@@ -180,3 +180,21 @@ async fn over_https_a_certificate_stands_in_for_the_authorization_header() {
     let sent = rows.iter().find(|row| row["operation"] == "SendTelemetry").expect("a row about the message");
     assert_eq!([&sent["credential"], &sent["protocol"]], [&json!("x509-self-signed"), &json!("https")]);
 }
+
+#[tokio::test]
+async fn an_edge_device_manages_its_modules_with_its_certificate() {
+    let emulator = Emulator::start().await;
+    let pem = self_signed_leaf("edge");
+    let mut edge = by_thumbprints(Some(&pem.sha256()), None);
+    edge["capabilities"] = json!({ "iotEdge": true });
+    emulator.create_device_with("e1", edge).await;
+    emulator.create_device_with("d1", by_thumbprints(Some(&pem.sha256()), None)).await;
+    let call = async |line: &str| {
+        let request = http::request(&format!("{line}?api-version=2017-11-08-preview"), &[], "");
+        http::exchange(emulator.io_with(Port::Https, Some(&pem)).await, request.as_bytes()).await
+    };
+    let modules = call("GET /devices/e1/modules").await.ok();
+    assert_eq!(modules.as_array().expect("an array").len(), 2);
+    call("GET /devices/d1/modules").await.refused(401, "IotHubUnauthorizedAccess");
+    call("GET /devices/e1").await.refused(401, "IotHubUnauthorizedAccess");
+}

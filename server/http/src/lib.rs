@@ -5,7 +5,7 @@
 //! - `layers`: what every request passes, in order, before a handler sees it.
 //! - `registry`, `twins`, `methods` and `c2d`: the service's API, one part per resource; a handler extracts, asks the
 //!   gate, calls the core, renders.
-//! - `device`: the HTTPS protocol of devices.
+//! - `device`: the HTTPS protocol of devices; `edge`: what edge hubs ask for.
 //! - `websocket`: an upgraded socket as a byte stream for another head.
 //! - `admin`: the emulator's own API, on a listener of its own.
 //! - `extract`, `json`, `query`: requests into core types; `render`, `error`: core types into answers; `properties`:
@@ -20,6 +20,7 @@
 mod admin;
 mod c2d;
 mod device;
+mod edge;
 mod error;
 mod extract;
 mod json;
@@ -80,7 +81,7 @@ fn calls() -> Routes<HttpState> {
 
 /// Every call that the device or module its path names makes for itself.
 fn identity_calls() -> Routes<HttpState> {
-    device::routes()
+    device::routes().merge(edge::routes())
 }
 
 async fn unknown_route() -> Failure {

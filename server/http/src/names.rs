@@ -44,6 +44,17 @@ pub(crate) mod path {
     pub(crate) const DEVICE_EVENTS: &str = "/devices/{device}/messages/events";
     /// Beside row 38: Java builds it for modules (section 1.16).
     pub(crate) const MODULE_EVENTS: &str = "/devices/{device}/modules/{module}/messages/events";
+    /// Row 44 and section 1.15: what an edge hub asks for, below the path of that module.
+    pub(crate) const SCOPE: &str = "/devices/{device}/modules/{module}/devicesAndModulesInDeviceScope";
+    pub(crate) const SCOPE_IDENTITY: &str = "/devices/{device}/modules/{module}/deviceAndModuleInDeviceScope";
+    pub(crate) const TARGET_SCOPE: &str =
+        "/devices/{device}/modules/{module}/devicesAndModulesInTargetDeviceScope";
+    pub(crate) const TARGET_IDENTITY: &str =
+        "/devices/{device}/modules/{module}/getDeviceAndModuleOnBehalfOf";
+    pub(crate) const PUT_ON_BEHALF: &str = "/devices/{device}/modules/{module}/putModuleOnBehalfOf";
+    pub(crate) const GET_ON_BEHALF: &str = "/devices/{device}/modules/{module}/getModuleOnBehalfOf";
+    pub(crate) const LIST_ON_BEHALF: &str = "/devices/{device}/modules/{module}/getModulesOnTargetDevice";
+    pub(crate) const DELETE_ON_BEHALF: &str = "/devices/{device}/modules/{module}/deleteModuleOnBehalfOf";
     /// Row 45.
     pub(crate) const WEBSOCKET: &str = "/$iothub/websocket";
     /// Row 15: it shares the shape of its path with rows of other verbs.
@@ -78,6 +89,14 @@ pub(crate) mod path {
         FEEDBACK_ABANDON,
         DEVICE_EVENTS,
         MODULE_EVENTS,
+        SCOPE,
+        SCOPE_IDENTITY,
+        TARGET_SCOPE,
+        TARGET_IDENTITY,
+        PUT_ON_BEHALF,
+        GET_ON_BEHALF,
+        LIST_ON_BEHALF,
+        DELETE_ON_BEHALF,
         WEBSOCKET,
     ];
 }
@@ -100,12 +119,16 @@ pub(crate) mod admin {
     pub(crate) const VERIFY: &str = "/admin/certificates/{name}/verify";
 }
 
-/// Query parameters (contract/rest.md 0.2, 1.2, 1.16) and their values.
+/// Query parameters (contract/rest.md 0.2, 1.2, 1.15, 1.16) and their values.
 pub(crate) mod query {
     pub(crate) const API_VERSION: &str = "api-version";
     pub(crate) const TOP: &str = "top";
     pub(crate) const DEVICE: &str = "device";
     pub(crate) const LIMIT: &str = "limit";
+    pub(crate) const CONTINUATION_TOKEN: &str = "continuationToken";
+    pub(crate) const DEVICE_COUNT: &str = "deviceCount";
+    pub(crate) const TARGET_DEVICE: &str = "targetDeviceId";
+    pub(crate) const TARGET_MODULE: &str = "targetModuleId";
     /// In the query (C#) or among the headers (Java).
     pub(crate) const LOCK_TIMEOUT: &str = "iothub-messagelocktimeout";
     pub(crate) const MODULE: &str = "module";
@@ -183,14 +206,16 @@ pub(crate) mod value {
     pub(crate) const UTF_8: &str = "utf-8";
 }
 
-/// Members of request bodies (contract/rest.md 1.3, 1.6, 1.9, 1.16, 2.1 to 2.3).
+/// Members of request bodies (contract/rest.md 1.3, 1.6, 1.9, 1.15, 1.16, 2.1 to 2.3).
 pub(crate) mod member {
     pub(crate) const AUTHENTICATION: &str = "authentication";
+    pub(crate) const AUTH_CHAIN: &str = "authChain";
     pub(crate) const BASE64_ENCODED: &str = "base64Encoded";
     pub(crate) const BODY: &str = "body";
     pub(crate) const CAPABILITIES: &str = "capabilities";
     pub(crate) const CERTIFICATE: &str = "certificate";
     pub(crate) const CONNECT_TIMEOUT: &str = "connectTimeoutInSeconds";
+    pub(crate) const CONTINUATION_LINK: &str = "continuationLink";
     pub(crate) const DEVICE_ID: &str = "deviceId";
     pub(crate) const DEVICE_SCOPE: &str = "deviceScope";
     pub(crate) const DEVICES: &str = "devices";
@@ -203,8 +228,10 @@ pub(crate) mod member {
     pub(crate) const IOT_EDGE: &str = "iotEdge";
     pub(crate) const MANAGED_BY: &str = "managedBy";
     pub(crate) const METHOD_NAME: &str = "methodName";
+    pub(crate) const MODULE: &str = "module";
     pub(crate) const MODULE_ID: &str = "moduleId";
     pub(crate) const NAME: &str = "name";
+    pub(crate) const PAGE_SIZE: &str = "pageSize";
     pub(crate) const PARENT_SCOPES: &str = "parentScopes";
     pub(crate) const PAYLOAD: &str = "payload";
     pub(crate) const POLICY_KEY: &str = "policyKey";
@@ -218,6 +245,8 @@ pub(crate) mod member {
     pub(crate) const STATUS_REASON: &str = "statusReason";
     pub(crate) const SYMMETRIC_KEY: &str = "symmetricKey";
     pub(crate) const TAGS: &str = "tags";
+    pub(crate) const TARGET_DEVICE: &str = "targetDeviceId";
+    pub(crate) const TARGET_MODULE: &str = "targetModuleId";
     pub(crate) const TIMEOUT: &str = "timeoutInSeconds";
     pub(crate) const TWIN_ETAG: &str = "twinETag";
     pub(crate) const TYPE: &str = "type";

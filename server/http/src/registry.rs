@@ -4,7 +4,7 @@
 //! [`render`] writes what they get. [`bulk`] and [`keys`] are the calls on many at once, [`statistics`] counts.
 //! Whether a PUT creates or updates is decided by the presence of `If-Match` alone (contract/rest.md 0.5).
 
-mod body;
+pub(crate) mod body;
 mod bulk;
 mod devices;
 mod keys;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use auth::{Credential, Presented};
+use axum::RequestExt as _;
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::middleware::Next;
@@ -17,17 +18,23 @@ use hub::ids::IdentityId;
 use net::PeerInfo;
 
 use crate::error::Failure;
-use crate::extract::{self, Caller, IdentityPath};
+use crate::extract::{self, Caller, DevicePath, IdentityPath};
 use crate::state::HttpState;
 
-/// For the calls of services: only the credential says who calls.
+/// For the calls of services: the token says who calls. An edge device with a certificate makes some of them too, on
+/// its own modules; the path says which it is (contract/rest.md 1.15).
 pub(crate) async fn authenticate(
     State(state): State<HttpState>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
     let details = extract::details(request.extensions().get());
-    let grant = grant(&state, &request, None, details)?;
+    let claimed = match request.headers().get(header::AUTHORIZATION) {
+        Some(_) => None,
+        None => request.extract_parts::<DevicePath>().await.ok(),
+    };
+    let claimed = claimed.map(|DevicePath(device)| IdentityId::device(device));
+    let grant = grant(&state, &request, claimed.as_ref(), details)?;
     Ok(pass(grant, details, request, next).await)
 }
 

@@ -54,6 +54,18 @@ pub(super) fn module(device: &DeviceId, id: &ModuleId, bytes: &[u8]) -> Result<M
     let body = Members::of(&body);
     check_id(body, member::DEVICE_ID, device.as_str())?;
     check_id(body, member::MODULE_ID, id.as_str())?;
+    module_spec(body)
+}
+
+/// A module that only its body names, on a device that is given otherwise.
+pub(crate) fn module_of(device: &DeviceId, body: Members<'_>) -> Result<(ModuleId, ModuleSpec), HubError> {
+    check_id(body, member::DEVICE_ID, device.as_str())?;
+    let id = body.text(member::MODULE_ID)?.unwrap_or_default();
+    Ok((ModuleId::parse(id)?, module_spec(body)?))
+}
+
+/// The writable members of a module.
+fn module_spec(body: Members<'_>) -> Result<ModuleSpec, HubError> {
     Ok(ModuleSpec {
         authentication: authentication(body)?,
         managed_by: body.text(member::MANAGED_BY)?.map(Into::into),

@@ -4,7 +4,8 @@
 use axum::response::Response;
 use hub::device_session::{ConnectionState, Presence};
 use hub::identity::{
-    AuthenticationMechanism, AuthenticationType, Device, DeviceStatus, Module, Thumbprint, Thumbprints,
+    AuthenticationMechanism, AuthenticationType, Device, DeviceStatus, Module, ScopePage, Thumbprint,
+    Thumbprints,
 };
 use hub::ids::ETag;
 use hub::time::Timestamp;
@@ -21,12 +22,29 @@ pub(super) fn devices(devices: &[Device]) -> Response {
     render::json(&devices.iter().map(DeviceJson::from).collect::<Vec<_>>())
 }
 
-pub(super) fn module(module: &Module) -> Response {
+pub(crate) fn module(module: &Module) -> Response {
     with_etag(&ModuleJson::from(module), &module.etag)
 }
 
-pub(super) fn modules(modules: &[Module]) -> Response {
+pub(crate) fn modules(modules: &[Module]) -> Response {
     render::json(&modules.iter().map(ModuleJson::from).collect::<Vec<_>>())
+}
+
+/// What an edge hub may know of; all three members are always there (contract/rest.md 1.15).
+pub(crate) fn scope(page: &ScopePage, continuation_link: Option<String>) -> Response {
+    render::json(&ScopeJson {
+        devices: page.devices.iter().map(DeviceJson::from).collect(),
+        modules: page.modules.iter().map(ModuleJson::from).collect(),
+        continuation_link,
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ScopeJson<'a> {
+    devices: Vec<DeviceJson<'a>>,
+    modules: Vec<ModuleJson<'a>>,
+    continuation_link: Option<String>,
 }
 
 fn with_etag(body: &impl Serialize, etag: &ETag) -> Response {

@@ -7,6 +7,7 @@ mod admin;
 mod authentication;
 mod bulk;
 mod device;
+mod edge;
 mod faults;
 mod harness;
 mod messages;

@@ -16,7 +16,11 @@ use crate::state::DeviceState;
 
 /// `leaf;edge;root`: devices from the one that is meant up to one that speaks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthChain(Vec<DeviceId>);
+pub struct AuthChain {
+    target: DeviceId,
+    /// Above the target, nearest first.
+    above: Vec<DeviceId>,
+}
 
 impl AuthChain {
     /// Reads a chain; a module in it (`edge/$edgeHub`) stands for its device.
@@ -37,10 +41,16 @@ impl AuthChain {
                 ));
             }
         }
-        if devices.is_empty() {
-            return Err(HubError::new(ErrorCode::ArgumentInvalid, "The authChain is empty."));
-        }
-        Ok(Self(devices))
+        let mut devices = devices.into_iter();
+        let target = devices
+            .next()
+            .ok_or_else(|| HubError::new(ErrorCode::ArgumentInvalid, "The authChain is empty."))?;
+        Ok(Self { target, above: devices.collect() })
+    }
+
+    /// The device that is meant.
+    pub const fn target(&self) -> &DeviceId {
+        &self.target
     }
 }
 
@@ -184,14 +194,17 @@ impl Hub {
                 "only $edgeHub of '{actor}' may ask for its scope, with its own key"
             )));
         }
-        let Some(AuthChain(devices)) = chain else { return Ok(actor.clone()) };
-        let Some(above) = devices.iter().position(|device| device == actor) else {
-            return Err(refused(format!("the authChain does not lead to '{actor}'")));
-        };
-        for (child, parent) in devices.iter().zip(devices.iter().skip(1)).take(above) {
+        let Some(chain) = chain else { return Ok(actor.clone()) };
+        let mut child = &chain.target;
+        let mut above = chain.above.iter();
+        while child != actor {
+            let Some(parent) = above.next() else {
+                return Err(refused(format!("the authChain does not lead to '{actor}'")));
+            };
             self.check_link(child, parent)?;
+            child = parent;
         }
-        Ok(devices.first().unwrap_or(actor).clone())
+        Ok(chain.target.clone())
     }
 
     /// One link of a chain: `child` lies below `parent`, and both may connect.
