@@ -12,6 +12,7 @@ const { join } = require('node:path');
 const { createInterface } = require('node:readline');
 
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
+const { Http } = require('azure-iot-device-http');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
 const { Client: DeviceClient, ModuleClient } = require('azure-iot-device');
 const { Client: ServiceClient, ConnectionString, Registry } = require('azure-iothub');
@@ -30,6 +31,8 @@ const transports = [
   { name: 'Mqtt', Protocol: Mqtt, protocol: 'mqtt' },
   { name: 'MqttWs', Protocol: MqttWs, protocol: 'mqtt-ws' },
 ];
+
+const http = { name: 'Http', Protocol: Http, protocol: 'https' };
 
 // A device no other test knows, with the connection string of its primary key.
 async function createDevice() {
@@ -141,6 +144,6 @@ async function until(observed, what) {
 }
 
 module.exports = {
-  connections, connects, createDevice, createModule, events, hostName, invoke, next, open, opened, ownHub,
+  connections, connects, createDevice, createModule, events, hostName, http, invoke, next, open, opened, ownHub,
   ownerConnectionString, registry, report, transports, until,
 };
