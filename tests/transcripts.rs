@@ -99,6 +99,7 @@ async fn emulator() -> Emulator {
 }
 
 fn shown(answer: &Answer, values: &mut Values) -> Vec<String> {
+    answer.header("etag").into_iter().for_each(|etag| values.learn_etag(etag));
     let mut lines = vec![answer.status.to_string()];
     let headers = answer.headers.iter().filter(|(name, _)| !UNSHOWN.contains(&name.as_str()));
     lines.extend(headers.map(|(name, value)| format!("{name}: {value}")));

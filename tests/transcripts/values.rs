@@ -1,7 +1,7 @@
 //! What differs between runs, by name: `<etag-1>`, `<key-2>`, `<generation-1>`, `<now>`, `<guid>`, `<tracking>`.
 //!
-//! Etags, keys and generations are learned from the member they first stand in and keep their name through the
-//! conversation. Times and ids of requests are told by their shape alone, so one of another shape stays visible.
+//! Etags, keys and generations are learned from the member they first stand in, lock tokens from the header, and keep
+//! their name through the conversation. Times and ids of requests are told by their shape alone, so one of another shape stays visible.
 
 use serde_json::Value;
 
@@ -20,8 +20,11 @@ const COUNTED: &str = "AAAAAAAAA";
 const SHAPES: &[(&str, &str)] = &[
     ("0000-00-00T00:00:00.1234567Z", "<now>"),
     ("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-G:0-TimeStamp:00/00/0000 00:00:00", "<tracking>"),
-    ("xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "<guid>"),
+    (GUID, "<guid>"),
 ];
+const GUID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+/// What a lock token is called.
+const LOCK: &str = "lock";
 
 pub(crate) struct Values {
     /// Everything the caller has said.
@@ -54,6 +57,14 @@ impl Values {
             }
             Value::Array(elements) => elements.iter().for_each(|element| self.learn(element)),
             _ => {}
+        }
+    }
+
+    /// Gives a name to the lock token that an `ETag` header brings.
+    pub(crate) fn learn_etag(&mut self, quoted: &str) {
+        let etag = quoted.trim_matches('"');
+        if after_shape(etag, GUID) == Some("") {
+            self.learn_text(LOCK, etag);
         }
     }
 
@@ -92,7 +103,7 @@ impl Values {
             let (policy, after) = rest.split_once('>').expect("a token's name ends with >");
             filled = format!("{before}{}{after}", token(policy));
         }
-        for (_, name) in LEARNED {
+        for name in LEARNED.iter().map(|(_, name)| *name).chain([LOCK]) {
             assert!(!filled.contains(&format!("<{name}-")), "nobody has given a value this name: {filled}");
         }
         filled
@@ -165,5 +176,15 @@ mod tests {
             assert_eq!(values.name(other), other);
         }
         assert_eq!(values.name("0f8fad5b-d9cb-469f-a165-70867728950e"), "<guid>");
+    }
+
+    #[test]
+    fn a_lock_token_is_learned_from_its_header_and_an_etag_of_an_identity_is_not() {
+        let mut values = Values::new();
+        let token = "0a1b2c3d-0000-4000-8000-00000000000f";
+        values.learn_etag(&format!("\"{token}\""));
+        values.learn_etag("\"MTI=\"");
+        assert_eq!(values.name(&format!("\"{token}\" \"MTI=\"")), "\"<lock-1>\" \"MTI=\"");
+        assert_eq!(values.fill("/<lock-1>", |_| unreachable!("no token is asked for")), format!("/{token}"));
     }
 }
