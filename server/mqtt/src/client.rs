@@ -8,7 +8,7 @@ use auth::{Credential, Presented};
 use bytes::Bytes;
 use hub::access::Grant;
 use hub::c2d::{LockToken, LockedMessage, Settlement};
-use hub::device_session::{Delivery, DeviceSession, SessionOptions};
+use hub::device_session::{Delivery, DeviceSession, DisconnectReason, SessionOptions};
 use hub::error::{ErrorCode, HubError};
 use hub::gate::operations::{
     AnswerMethod, Connect, ReadOwnTwin, ReceiveCloudToDevice, SendTelemetry, SettleCloudToDevice,
@@ -48,6 +48,14 @@ impl<'a> Client<'a> {
     pub(crate) async fn next_delivery(&self) -> Delivery {
         match &self.device {
             Some(device) => device.next().await,
+            None => pending().await,
+        }
+    }
+
+    /// Why the core ended the session, once it has; never, as long as the client is not online. Cancel-safe.
+    pub(crate) async fn ended(&self) -> DisconnectReason {
+        match &self.device {
+            Some(device) => device.ended().await,
             None => pending().await,
         }
     }

@@ -223,6 +223,8 @@ impl Connection<'_> {
                 Err(_elapsed) => Err(Ending::Broken(Broken::Stuck)),
             },
             () = drain.cancelled() => Err(Ending::Kicked(DisconnectReason::HubStopping)),
+            // A peer that does not read must not keep the socket of a session that was taken from it.
+            reason = self.client.ended() => Err(Ending::Kicked(reason)),
         }
     }
 

@@ -272,6 +272,11 @@ impl DeviceSession {
         self.core.mailbox.next().await
     }
 
+    /// Waits until the core has ended the session, and leaves what else there is to [`Self::next`]. Cancel-safe.
+    pub async fn ended(&self) -> DisconnectReason {
+        self.core.mailbox.closed().await
+    }
+
     /// The client was heard of without an operation, such as a keep-alive. Counts only while the session is live.
     pub fn touch(&self) {
         let at = self.hub.clock().now();

@@ -167,6 +167,17 @@ impl Mailbox {
         }
     }
 
+    /// Waits until the box is closed, and takes nothing out. There is one reader, so a wake-up it uses up here is
+    /// missed by nobody: [`Self::next`] looks before it waits.
+    pub(crate) async fn closed(&self) -> DisconnectReason {
+        loop {
+            if let Some(reason) = self.state.lock().closed {
+                return reason;
+            }
+            self.arrived.notified().await;
+        }
+    }
+
     fn take(&self) -> Option<Delivery> {
         let mut state = self.state.lock();
         if let Some(reason) = state.closed {
@@ -207,6 +218,23 @@ mod tests {
         mailbox.close(DisconnectReason::HubStopping);
         assert_eq!(mailbox.next().await, Delivery::Closed(DisconnectReason::TakenOver));
         assert_eq!(mailbox.next().await, Delivery::Closed(DisconnectReason::TakenOver));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_end_hears_of_it_and_takes_nothing_out() {
+        let mailbox = Mailbox::default();
+        let mut closed = std::pin::pin!(mailbox.closed());
+        for version in [1, 2] {
+            mailbox.push(change(version));
+            tokio::select! {
+                biased;
+                reason = &mut closed => panic!("nobody closed it: {reason}"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        assert_eq!((mailbox.next().await, mailbox.next().await), (change(1), change(2)));
+        mailbox.close(DisconnectReason::TakenOver);
+        assert_eq!(closed.await, DisconnectReason::TakenOver);
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ use net::{Carrier, Io, PeerInfo, StreamHead};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const MESSAGES: &str = "devices/d/messages/devicebound/#";
@@ -321,6 +322,16 @@ impl Client {
         assert_eq!(self.next().await, format!("SUBACK 1 [{qos}]"));
     }
 
+    /// Sends pings and reads nothing until the server does not read either; how many it took.
+    pub(crate) async fn ping_until_unread(&mut self) -> usize {
+        let mut taken = 0;
+        // The clock stands still while anybody can go on, so the second is over once nobody can.
+        while timeout(Duration::from_secs(1), self.io.write_all(&PINGREQ.bytes())).await.is_ok() {
+            taken += 1;
+        }
+        taken
+    }
+
     /// Whatever was on its way has come: all that does is the answer to a ping.
     pub(crate) async fn assert_nothing_came(&mut self) {
         self.send(&PINGREQ).await;
@@ -370,6 +381,11 @@ impl Client {
     pub(crate) async fn assert_closed(mut self) {
         assert_eq!(self.next().await, "closed");
         drop(self.io);
+        self.task.await.unwrap();
+    }
+
+    /// Waits until the server has let go of the connection, which this client keeps open and does not read.
+    pub(crate) async fn gone(self) {
         self.task.await.unwrap();
     }
 

@@ -93,6 +93,31 @@ async fn a_client_that_never_reads_its_answers_is_cut() {
     assert!(bench.hub.connections().is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_is_not_read_and_nothing_is_lost_when_it_does() {
+    let bench = Bench::new().await;
+    let mut client = bench.online("d").await;
+    let pings = client.ping_until_unread().await;
+    // What two pipes and the server's own buffers hold, and no more.
+    assert!((64 * 1024..256 * 1024).contains(&(pings * 2)), "{pings} pings");
+    for _ in 0..pings {
+        assert_eq!(client.next().await, "PINGRESP");
+    }
+    client.assert_nothing_came().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_loses_its_connection_at_once_when_the_session_ends() {
+    let bench = Bench::new().await;
+    let mut older = bench.online("d").await;
+    older.ping_until_unread().await;
+    let began = tokio::time::Instant::now();
+    let mut newer = bench.online("d").await;
+    older.gone().await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    newer.assert_nothing_came().await;
+}
+
 #[tokio::test]
 async fn packets_that_only_servers_or_qos_2_senders_use_are_cut() {
     let bench = Bench::new().await;
