@@ -10,7 +10,7 @@ use hub::entropy::Entropy;
 use hub::events::EventData;
 use hub::gate::operations::{
     CreateDevice, CreateModule, DeleteDevice, GetTwin, PatchTwin, ReceiveFeedback, SendCloudToDevice,
-    SettleFeedback, UpdateDevice,
+    SettleFeedback, UpdateDevice, UpdateModule,
 };
 use hub::gate::{Admitted, Details, Operation, ProtocolLabel};
 use hub::identity::{AuthenticationSpec, AuthenticationType, DeviceSpec, DeviceStatus, ModuleSpec};
@@ -71,10 +71,23 @@ impl Bench {
         let spec = DeviceSpec { authentication: Some(sas(&key())), ..DeviceSpec::default() };
         let device = identity("d").device;
         bench.hub.create_device(bench.owner::<CreateDevice>(device.clone()).await, &spec).unwrap();
+        let by = bench.owner::<CreateModule>((device, identity("d/m").module.unwrap())).await;
         let spec = ModuleSpec { authentication: Some(sas(&key())), ..ModuleSpec::default() };
-        let module = identity("d/m").module.unwrap();
-        bench.hub.create_module(bench.owner::<CreateModule>((device, module)).await, &spec).unwrap();
+        bench.hub.create_module(by, &spec).unwrap();
         bench
+    }
+
+    /// Makes `d` an edge device, whose system modules have [`key`] as its runtime would have given them.
+    pub(crate) async fn become_edge(&self) {
+        let device = identity("d").device;
+        let spec = DeviceSpec { iot_edge: Some(true), ..DeviceSpec::default() };
+        let by = self.owner::<UpdateDevice>(device.clone()).await;
+        self.hub.update_device(by, &spec, &IfMatch::Any).unwrap();
+        for module in ["d/$edgeAgent", "d/$edgeHub"] {
+            let by = self.owner::<UpdateModule>((device.clone(), identity(module).module.unwrap())).await;
+            let spec = ModuleSpec { authentication: Some(sas(&key())), ..ModuleSpec::default() };
+            self.hub.update_module(by, &spec, &IfMatch::Any).unwrap();
+        }
     }
 
     /// A new connection, CONNECT not yet sent.

@@ -123,6 +123,30 @@ async fn embedded_c_and_go_connect_in_their_own_spelling() {
     play(&Bench::new().await, &conversation).await;
 }
 
+/// `contract/mqtt.md 9`: modules of an edge device are ordinary identities, and an output is a property of telemetry.
+#[tokio::test]
+async fn edge_modules_connect_as_any_other_and_send_to_their_outputs() {
+    for module in ["$edgeAgent", "$edgeHub"] {
+        let bench = Bench::new().await;
+        bench.become_edge().await;
+        let conversation = format!(
+            "> CONNECT d/{module} user localhost/d/{module}/?api-version=2018-06-30
+            < CONNACK 0 session present 0
+            > SUBSCRIBE 1 devices/d/modules/{module}/# 1 $iothub/twin/res/# 1
+            < SUBACK 1 [1, 1]
+            > PUBLISH 2 $iothub/twin/GET/?$rid=1
+            < PUBACK 2
+            < PUBLISH $iothub/twin/res/200/?$rid=1 {TWIN}
+            > PUBLISH 3 devices/d/modules/{module}/messages/events/%24.on=alerts&a=1/ hot
+            < PUBACK 3
+            > PUBLISH 4 devices/d/modules/{module}/inputs/i/a=1 hot
+            < closed"
+        );
+        play(&bench, &conversation).await;
+        assert_eq!(bench.events()[0].properties.output_name.as_deref(), Some("alerts"));
+    }
+}
+
 /// The same message in every SDK's spelling, `contract/mqtt.md 5.4`.
 #[tokio::test]
 async fn property_bags_are_understood_in_every_sdks_spelling() {
