@@ -23,6 +23,8 @@ KINDS = {"device": IoTHubDeviceClient, "module": IoTHubModuleClient}
 
 # azure-iot-hub speaks through requests, which takes its trust anchors from here.
 os.environ["REQUESTS_CA_BUNDLE"] = os.environ["IOTHUB_EMULATOR_CA"]
+# And through uamqp, whose OpenSSL takes them from here.
+os.environ["SSL_CERT_FILE"] = os.environ["IOTHUB_EMULATOR_CA"]
 
 from azure.iot.hub import IoTHubRegistryManager  # noqa: E402  (reads the variable above)
 from msrest.exceptions import HttpOperationError  # noqa: E402
