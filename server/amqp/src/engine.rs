@@ -19,6 +19,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::names::{CONTAINER_ID, conditions};
 
+#[cfg(test)]
+mod conformance;
 pub(crate) mod encode;
 mod events;
 pub(crate) mod frame;

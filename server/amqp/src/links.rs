@@ -94,10 +94,10 @@ impl<'h> Links<'h> {
 
     /// Ends every session, because the connection ends.
     pub(crate) fn clear(&mut self) {
-        let links: Vec<LinkId> = self.nodes.keys().copied().collect();
-        links.into_iter().for_each(|link| self.on_link_closed(link));
         self.connected.clear();
         self.deliveries = SelectAll::new();
+        let links: Vec<LinkId> = self.nodes.keys().copied().collect();
+        links.into_iter().for_each(|link| self.on_link_closed(link));
     }
 
     /// Acts on an event of the protocol.

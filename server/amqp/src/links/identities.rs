@@ -175,19 +175,20 @@ impl Links<'_> {
         (self.is_stopping || !self.carries_anybody()).then_some(condition)
     }
 
-    /// Asks the client to leave, because the hub stops: detaches its device links, or where it has none yet those
-    /// to `$cbs`. `false` when it has no link at all.
+    /// Asks the client to leave, because the hub stops: detaches its links, or where it has none but those to `$cbs`,
+    /// these. `false` when it has no link at all.
     pub(crate) fn ask_to_leave(&mut self, engine: &mut Engine) -> bool {
         let condition = session_end(DisconnectReason::HubStopping);
-        let (device, cbs): (Vec<_>, Vec<_>) = self
+        let (cbs, own): (Vec<_>, Vec<_>) = self
             .nodes
-            .drain()
-            .partition(|(_, node)| matches!(node, LinkNode::Device(..) | LinkNode::Service(_)));
-        let asked = if device.is_empty() && !self.was_told_of_stop { cbs } else { device };
-        asked.iter().for_each(|(link, _)| engine.detach(*link, &condition));
-        self.connected.clear();
+            .iter()
+            .partition(|(_, node)| matches!(node, LinkNode::CbsReplies | LinkNode::CbsRequests));
+        let asked = if own.is_empty() && !self.was_told_of_stop { cbs } else { own };
+        asked.iter().for_each(|(link, _)| engine.detach(**link, &condition));
+        let is_asked = !asked.is_empty();
+        self.clear();
         self.is_stopping = true;
-        self.was_told_of_stop || !asked.is_empty()
+        self.was_told_of_stop || is_asked
     }
 }
 
