@@ -1,6 +1,6 @@
 //! One client's conversation as a state machine: packets, deliveries and replies of the core go in, [`Action`]s
 //! come out, to be carried out in order and one at a time. No I/O, no clock, no task; `connection.rs` drives it.
-//! Order of answers, subscriptions, what closes: `contract/mqtt.md 2` to `5` and `7`.
+//! Order of answers, subscriptions, what closes: `contract/mqtt.md 2` to `9`.
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod connect;
+mod deliveries;
 mod framing;
 mod harness;
 mod messages;
