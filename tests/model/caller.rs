@@ -69,6 +69,7 @@ impl Caller {
         let elsewhere = || IdentityId::parse("elsewhere", None).expect("a legal id");
         match (dice.below(4), target) {
             (0, Some(target)) => Self::Own(target.clone()),
+            (2, Some(target)) => Self::Own(IdentityId::device(target.device.clone())),
             (1, _) => Self::Policy(dice.pick(&names), Some(elsewhere())),
             _ => Self::Policy(dice.pick(&names), scope),
         }
@@ -106,7 +107,21 @@ impl Caller {
             (Self::Own(own), Target::Identity(target)) => own.is_module() && own.device == target.device,
             _ => false,
         };
-        (needed(operation).iter().any(has) && reaches) || (operation == "InvokeMethod" && is_sibling)
+        (needed(operation).iter().any(has) && reaches)
+            || (operation == "InvokeMethod" && is_sibling)
+            || self.host(operation, target).is_some()
+    }
+
+    /// The device that does something to its modules with its own credential, which edge devices may.
+    pub(crate) fn host(&self, operation: &str, target: &Target) -> Option<&IdentityId> {
+        const OF_HOSTS: &[&str] =
+            &["CreateModule", "DeleteModule", "GetModule", "ListModules", "UpdateModule"];
+        match (self, target) {
+            (Self::Own(own), Target::Identity(target)) if !own.is_module() && own.device == target.device => {
+                OF_HOSTS.contains(&operation).then_some(own)
+            }
+            _ => None,
+        }
     }
 
     pub(crate) fn grant(&self, expires_at: Option<Timestamp>) -> Arc<Grant> {

@@ -240,6 +240,11 @@ impl Naive {
         self.identities.insert(id, identity);
     }
 
+    /// Only an edge device manages its modules itself.
+    pub(crate) fn check_host(&mut self, device: &IdentityId) -> Result<(), ErrorCode> {
+        if self.find(device)?.is_edge() { Ok(()) } else { Err(ErrorCode::IotHubUnauthorizedAccess) }
+    }
+
     fn delete(&mut self, identity: &IdentityId) {
         self.end(identity, DisconnectReason::IdentityDeleted);
         self.identities.remove(identity);

@@ -98,14 +98,17 @@ impl Naive {
         session.closed.map_or_else(|| Ok(session.unread.drain(..).collect()), Err)
     }
 
-    /// What arrives on a connection counts only while its session does; without a connection it always does.
+    /// What arrives on a connection counts only while its session does; without a connection it always does, and
+    /// leaves no activity (contract/rest.md 2.1).
     pub(crate) fn heard(&mut self, identity: &IdentityId, connection: Option<u64>) -> Result<(), ErrorCode> {
         let now = self.now;
         let live = self.find(identity)?.live.map(|handle| self.sessions[&handle].connection);
         if connection.is_some() && connection != live {
             return Err(ErrorCode::IotHubUnauthorizedAccess);
         }
-        self.find(identity)?.last_activity = Some(now);
+        if connection.is_some() {
+            self.find(identity)?.last_activity = Some(now);
+        }
         Ok(())
     }
 

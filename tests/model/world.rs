@@ -97,7 +97,10 @@ impl World {
         let admission = at_once(self.hub.gate().admit::<O>(&by.grant(expires_at), target, details));
         let (outcome, done) = match (admission, by.may(O::NAME, &journalled)) {
             (Ok(admitted), true) => {
-                let (real, expected) = (real(&self.hub, admitted), model(&mut self.naive));
+                let is_host = by.host(O::NAME, &journalled);
+                let allowed = is_host.map_or(Ok(()), |device| self.naive.check_host(device));
+                let expected = allowed.and_then(|()| model(&mut self.naive));
+                let real = real(&self.hub, admitted);
                 match (real, expected) {
                     (Ok(real), Ok(expected)) => (Outcome::Succeeded, Some((real, expected))),
                     (Err(error), Err(code)) if error.code() == code => (Outcome::Failed(code), None),
