@@ -80,10 +80,10 @@ pub(crate) fn module(module: &Module) -> Value {
 }
 
 pub(crate) fn twin(twin: &Twin) -> Value {
-    let written = |write: &dyn Fn(&mut String)| {
-        let mut text = String::new();
+    let written = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut text = Vec::new();
         write(&mut text);
-        serde_json::from_str::<Value>(&text).expect("the core writes JSON")
+        serde_json::from_slice::<Value>(&text).expect("the core writes JSON")
     };
     json!({
         "id": twin.identity.to_string(),

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::Method;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use hub::Hub;
 
 use crate::error::{self, Failure};
-use crate::layers::{answer, rest_of_body, same_site};
+use crate::layers::{self, same_site};
 use crate::names::admin as path;
 use crate::openapi;
 use crate::routes::Routes;
@@ -34,8 +34,7 @@ pub fn admin_router(state: AdminState) -> Router {
         .fallback(async || Failure::from(error::unknown_route()))
         .with_state(state)
         .layer(from_fn_with_state(own_name, same_site::check))
-        .layer(from_fn(rest_of_body::forget))
-        .layer(from_fn_with_state(hub, answer::complete))
+        .layer(from_fn_with_state(hub, layers::around_admin))
 }
 
 pub(crate) fn routes() -> Routes<AdminState> {

@@ -2,6 +2,9 @@
 //!
 //! Each extractor yields a core type or a [`Failure`], never axum's own rejection text.
 
+mod api_version;
+mod authentication;
+
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
@@ -10,6 +13,7 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use hub::Hub;
 use hub::access::Grant;
+use hub::api_version::ApiVersion;
 use hub::c2d::LockToken;
 use hub::error::{ErrorCode, HubError};
 use hub::gate::{Admitted, Details, Operation, ProtocolLabel};
@@ -18,20 +22,18 @@ use net::PeerInfo;
 
 use crate::error::Failure;
 use crate::layers::body;
+use crate::state::HttpState;
 use crate::{json, names};
 
-/// Whoever the authentication layer let in.
-#[derive(Clone, Debug)]
+/// Whoever sends a call, proven, and the version they speak. Nothing can be done without one.
+#[derive(Debug)]
 pub(crate) struct Caller {
+    pub(crate) version: ApiVersion,
     grant: Arc<Grant>,
     details: Details,
 }
 
 impl Caller {
-    pub(crate) const fn new(grant: Arc<Grant>, details: Details) -> Self {
-        Self { grant, details }
-    }
-
     /// Asks the gate.
     pub(crate) async fn admit<O: Operation>(
         &self,
@@ -42,15 +44,38 @@ impl Caller {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Caller {
+impl FromRequestParts<HttpState> for Caller {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            HubError::new(ErrorCode::ServerError, "The request was not authenticated.")
-                .with_reason("a route is registered outside the authentication layer")
-                .into()
-        })
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Failure> {
+        let version = api_version::required(&parts.uri)?;
+        let details = details(parts.extensions.get());
+        // The token says who calls. An edge device with a certificate makes some of these calls too, on its own
+        // modules; the path says which it is (contract/rest.md 1.15).
+        let claimed = match parts.headers.get(header::AUTHORIZATION) {
+            Some(_) => None,
+            None => DevicePath::from_request_parts(parts, state).await.ok(),
+        };
+        let claimed = claimed.map(|DevicePath(device)| IdentityId::device(device));
+        let grant = authentication::grant(state, parts, claimed.as_ref(), details)?;
+        Ok(Self { version, grant, details })
+    }
+}
+
+/// The device or module that the path names, if it is who sends the call. Such a call has no session, so its
+/// connection is none that the core knows (contract/rest.md 2.1).
+#[derive(Debug)]
+pub(crate) struct IdentityCaller(pub(crate) Caller);
+
+impl FromRequestParts<HttpState> for IdentityCaller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Failure> {
+        let version = api_version::required(&parts.uri)?;
+        let IdentityPath(identity) = IdentityPath::from_request_parts(parts, state).await?;
+        let details = details(parts.extensions.get());
+        let grant = authentication::grant(state, parts, Some(&identity), details)?;
+        Ok(Self(Caller { version, grant, details: Details { connection: None, ..details } }))
     }
 }
 

@@ -41,40 +41,29 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{FromRef, Request};
-use axum::middleware::{from_fn, from_fn_with_state, map_request};
+use axum::middleware::from_fn_with_state;
 use hub::Hub;
-use tower::Layer as _;
 
 pub use crate::admin::admin_router;
 use crate::error::Failure;
-use crate::layers::{answer, api_version, authentication, method_override, path, rest_of_body};
 use crate::routes::Routes;
 pub use crate::state::{AdminState, ConnectionPermit, HttpState, Listener, ListenerState, Readiness};
 
 /// Everything the HTTPS port answers: REST for services, WebSockets for devices (contract/rest.md 1).
 pub fn hub_router(state: HttpState) -> Router {
-    let of_services =
-        calls().router.route_layer(from_fn_with_state(state.clone(), authentication::authenticate));
-    let of_identities = identity_calls()
+    let hub = Arc::clone(&state.hub);
+    let routes = calls()
+        .merge(identity_calls())
         .router
-        .route_layer(from_fn_with_state(state.clone(), authentication::authenticate_identity));
-    let routes = of_services
-        .merge(of_identities)
-        .route_layer(from_fn(api_version::check))
         .merge(websocket::routes())
         .method_not_allowed_fallback(wrong_verb)
         .fallback(unknown_route)
-        .with_state(state.clone());
+        .with_state(state);
     // What the router matches on has to be put right before it matches.
-    let routed = map_request(path::canonicalize).layer(routes);
-    let routed = map_request(method_override::apply).layer(routed);
-    Router::new()
-        .fallback_service(routed)
-        .layer(from_fn(rest_of_body::forget))
-        .layer(from_fn_with_state(state.hub, answer::complete))
+    Router::new().fallback_service(routes).layer(from_fn_with_state(hub, layers::around_service))
 }
 
-/// Every call of the service's REST API, under the layers that calls have in common.
+/// Every call of the service's REST API.
 fn calls() -> Routes<HttpState> {
     registry::routes().merge(twins::routes()).merge(methods::routes()).merge(c2d::routes())
 }

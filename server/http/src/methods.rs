@@ -66,7 +66,7 @@ fn call(body: &Bytes) -> Result<MethodCall, HubError> {
 fn answer(response: &MethodResponse) -> Response {
     let payload = response.payload.as_deref().map(serde_json::from_slice::<&RawValue>).transpose();
     render::json_text(
-        payload.and_then(|payload| serde_json::to_string(&AnswerJson { status: response.status, payload })),
+        payload.and_then(|payload| serde_json::to_vec(&AnswerJson { status: response.status, payload })),
     )
 }
 

@@ -256,9 +256,9 @@ pub(crate) mod member {
 
 /// What opens the sections of a twin after the members before it (contract/rest.md 3.1).
 pub(crate) mod section {
-    pub(crate) const TAGS: &str = ",\"tags\":";
-    pub(crate) const DESIRED: &str = ",\"properties\":{\"desired\":";
-    pub(crate) const REPORTED: &str = ",\"reported\":";
+    pub(crate) const TAGS: &[u8] = b",\"tags\":";
+    pub(crate) const DESIRED: &[u8] = b",\"properties\":{\"desired\":";
+    pub(crate) const REPORTED: &[u8] = b",\"reported\":";
 }
 
 /// Values of enumerated members (contract/rest.md 1.3, 1.6, 2.1, 2.5).

@@ -13,11 +13,11 @@ use crate::names;
 
 /// 200 with the value as JSON, under the content type every SDK looks for (contract/rest.md 0.4).
 pub(crate) fn json(value: &impl Serialize) -> Response {
-    json_text(serde_json::to_string(value))
+    json_text(serde_json::to_vec(value))
 }
 
 /// The same with the JSON text itself.
-pub(crate) fn json_text(written: serde_json::Result<String>) -> Response {
+pub(crate) fn json_text(written: serde_json::Result<Vec<u8>>) -> Response {
     match written {
         Ok(body) => text(body, names::value::JSON),
         Err(error) => Failure::from(

@@ -298,6 +298,11 @@ impl TrackingId {
     pub(crate) const fn new(random: u128, at: Timestamp) -> Self {
         Self { random, at }
     }
+
+    /// What its 32 digits say.
+    pub const fn number(&self) -> u128 {
+        self.random
+    }
 }
 
 impl fmt::Display for TrackingId {

@@ -130,8 +130,8 @@ pub(crate) fn connect_until(
 }
 
 /// What `write` appends.
-pub(crate) fn written(write: impl FnOnce(&mut String)) -> String {
-    let mut text = String::new();
+pub(crate) fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut text = Vec::new();
     write(&mut text);
-    text
+    String::from_utf8(text).unwrap()
 }

@@ -77,28 +77,28 @@ impl Timestamp {
         Duration::from_nanos(ticks.saturating_mul(100))
     }
 
-    /// Appends the text that [`fmt::Display`] shows; a twin holds one for every member.
-    pub(crate) fn write(self, out: &mut String) {
+    /// The text that [`fmt::Display`] shows, in ASCII; a twin holds one for every write.
+    pub(crate) fn text(self) -> [u8; TEXT_BYTES] {
         let ticks = self.0.clamp(FIRST_TICKS, LAST_TICKS);
         let (secs, fraction) = (ticks.div_euclid(TICKS_PER_SEC), ticks.rem_euclid(TICKS_PER_SEC));
         let (days, second) = (secs.div_euclid(SECS_PER_DAY), secs.rem_euclid(SECS_PER_DAY));
         let (year, month, day) = civil(days);
-        let parts = [
-            (year, 4, '-'),
-            (month, 2, '-'),
-            (day, 2, 'T'),
-            (second / 3600, 2, ':'),
-            (second / 60 % 60, 2, ':'),
-            (second % 60, 2, '.'),
-            (fraction, 7, 'Z'),
-        ];
-        for (number, digits, end) in parts {
-            for place in (0..digits).rev() {
-                let digit = number / 10_i64.pow(place) % 10;
-                out.push(char::from(b'0' + u8::try_from(digit).expect("a digit is below ten")));
+        let mut text = *b"0000-00-00T00:00:00.0000000Z";
+        for (end, digits, mut number) in [
+            (4, 4, year),
+            (7, 2, month),
+            (10, 2, day),
+            (13, 2, second / 3600),
+            (16, 2, second / 60 % 60),
+            (19, 2, second % 60),
+            (27, 7, fraction),
+        ] {
+            for place in text[end - digits..end].iter_mut().rev() {
+                *place += u8::try_from(number % 10).expect("a digit is below ten");
+                number /= 10;
             }
-            out.push(end);
         }
+        text
     }
 
     /// Reads RFC 3339 text such as `2026-01-01T00:00:00Z`.
@@ -111,9 +111,7 @@ impl Timestamp {
 /// `2026-01-01T00:00:00.1234567Z`: always seven digits, always UTC (contract/rest.md 0.6).
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::with_capacity(TEXT_BYTES);
-        self.write(&mut text);
-        f.write_str(&text)
+        f.write_str(std::str::from_utf8(&self.text()).expect("digits and marks are ASCII"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! HTTP/1.1 on one connection, with upgrades; the router behind it belongs to the HTTP head.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,11 +26,11 @@ pub(super) async fn serve(
     first_request: Duration,
     drain: CancellationToken,
 ) {
-    let has_asked = Arc::new(CancellationToken::new());
+    let has_asked = Arc::new(AtomicBool::new(false));
     let service = {
         let (has_asked, drain) = (Arc::clone(&has_asked), drain.clone());
         service_fn(move |mut request: Request<Incoming>| {
-            has_asked.cancel();
+            has_asked.store(true, Ordering::Relaxed);
             let extensions = request.extensions_mut();
             extensions.insert(peer.clone());
             extensions.insert(drain.clone());
@@ -54,8 +55,8 @@ pub(super) async fn serve(
                 }
                 return;
             }
-            () = patience.as_mut(), if !has_asked.is_cancelled() => {
-                if !has_asked.is_cancelled() {
+            () = patience.as_mut(), if !has_asked.load(Ordering::Relaxed) => {
+                if !has_asked.load(Ordering::Relaxed) {
                     tracing::debug!("no request came in time");
                     return;
                 }

@@ -168,7 +168,7 @@ impl Registry {
             let begun = Instant::now();
             for identity in identities {
                 let twin = self.hub.twin(self.admit::<GetTwin>(identity).await?)?;
-                let mut text = String::with_capacity(2048);
+                let mut text = Vec::with_capacity(2048);
                 twin.write_tags(&mut text);
                 twin.write_desired(&mut text);
                 twin.write_reported(&mut text);
@@ -249,8 +249,9 @@ mod tests {
             assert_eq!(registry.devices, 900);
             let by = registry.admit::<GetTwin>(identity(899).unwrap()).await.unwrap();
             let twin = registry.hub.twin(by).unwrap();
-            let mut reported = String::new();
+            let mut reported = Vec::new();
             twin.write_reported(&mut reported);
+            let reported = String::from_utf8(reported).unwrap();
             assert!(reported.contains(r#""firmware":"1.4.2""#), "{reported}");
             for cost in [
                 registry.get(2).await,

@@ -18,6 +18,8 @@ use crate::servers::Server;
 
 /// Devices that each connection goes round.
 const DEVICES_PER_CONNECTION: usize = 32;
+/// Name, verb and body.
+const LOADS: [(&str, &str, &str); 2] = [("rest-get", "GET", ""), ("rest-patch", "PATCH", PATCH)];
 const API_VERSION: &str = "api-version=2021-04-12";
 
 #[derive(clap::Args, Debug)]
@@ -29,6 +31,9 @@ pub(crate) struct Arguments {
     connections: usize,
     #[arg(long, default_value_t = 5)]
     rounds: u64,
+    /// The loads of a round.
+    #[arg(long, value_delimiter = ',', default_values_t = LOADS.map(|(name, ..)| name.to_owned()))]
+    loads: Vec<String>,
     /// How long each load runs in each round.
     #[arg(long, default_value_t = 3)]
     secs: u64,
@@ -42,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let rows = runtime.block_on(measure(arguments))?;
     rows::append(&rows, arguments.out.as_deref())?;
     rows::say(&rows::table(&rows));
-    for load in ["rest-get", "rest-patch"] {
+    for (load, ..) in LOADS {
         let figure = |name| Some(format!("{:.2}", of_limit(&rows, load, name)?));
         if let (Some(cpu), Some(rate)) = (figure("cpu_us"), figure("per_s")) {
             rows::say(&format!("{load}: {cpu} of the limit by processor time, {rate} by rate"));
@@ -74,7 +79,9 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
     rows::say(&format!("{} devices, an answer has {} bytes", devices.len(), twin.len()));
     let mut rows = Vec::new();
     for round in 1..=arguments.rounds {
-        for (load, verb, body) in [("rest-get", "GET", ""), ("rest-patch", "PATCH", PATCH)] {
+        for (load, verb, body) in
+            LOADS.into_iter().filter(|(load, ..)| arguments.loads.iter().any(|it| it == load))
+        {
             for server in [&bare, &emulator] {
                 let requests = |devices: &[String]| -> Vec<Request> {
                     let one = |device: &String| request(verb, &path("twins", device), &token, body);

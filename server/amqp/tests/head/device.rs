@@ -173,9 +173,9 @@ async fn a_twin_is_read_patched_and_watched() {
     let reply = client.message(3).await.message;
     assert_eq!((reply.correlation_id(), reply.annotation("status")), (Some(id), Some(Value::Int(204))));
     assert_eq!(reply.annotation("version"), Some(Value::Long(2)));
-    let mut reported = String::new();
+    let mut reported = Vec::new();
     world.hub.twin(world.owner::<GetTwin>(module.clone()).await).unwrap().write_reported(&mut reported);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&reported).unwrap()["interval"], 5);
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&reported).unwrap()["interval"], 5);
 
     client.transfer(2, &twin_request("PUT", DESIRED, Value::String("Put1".into()), b" ")).await;
     assert_eq!(client.message(3).await.message.annotation("status"), Some(Value::Int(200)));

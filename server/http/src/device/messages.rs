@@ -18,13 +18,13 @@ use hub::ids::DeviceId;
 use hub::json::shown;
 
 use crate::error::Answer;
-use crate::extract::{Caller, DevicePath, LockPath};
+use crate::extract::{Caller, DevicePath, IdentityCaller, LockPath};
 use crate::names::query::{LOCK_TIMEOUT, REJECT};
 use crate::{json, properties, query, render};
 
 pub(super) async fn receive(
     State(hub): State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     DevicePath(device): DevicePath,
     uri: Uri,
     headers: HeaderMap,
@@ -38,7 +38,7 @@ pub(super) async fn receive(
 
 pub(super) async fn complete_or_reject(
     state: State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     device: DevicePath,
     lock: LockPath,
     uri: Uri,
@@ -50,7 +50,7 @@ pub(super) async fn complete_or_reject(
 
 pub(super) async fn abandon(
     state: State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     device: DevicePath,
     lock: LockPath,
 ) -> Answer {

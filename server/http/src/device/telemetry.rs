@@ -14,13 +14,13 @@ use hub::telemetry::DeviceMessage;
 
 use crate::device::batch;
 use crate::error::Answer;
-use crate::extract::{Caller, IdentityPath, MessageBody};
+use crate::extract::{IdentityCaller, IdentityPath, MessageBody};
 use crate::names::value;
 use crate::properties;
 
 pub(super) async fn send(
     State(hub): State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     IdentityPath(id): IdentityPath,
     headers: HeaderMap,
     MessageBody(body): MessageBody<{ limits::TELEMETRY_BYTES }>,

@@ -14,14 +14,14 @@ use hub::ids::ModuleId;
 
 use crate::edge::{chain, required};
 use crate::error::Answer;
-use crate::extract::{Caller, Condition, JsonBody, ModulePath};
+use crate::extract::{Condition, IdentityCaller, JsonBody, ModulePath};
 use crate::json::{self, Members};
 use crate::names::member;
 use crate::registry::{body, render};
 
 pub(super) async fn put(
     State(hub): State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     ModulePath(device, module): ModulePath,
     Condition(if_match): Condition,
     JsonBody(bytes): JsonBody,
@@ -39,7 +39,7 @@ pub(super) async fn put(
 
 pub(super) async fn get(
     State(hub): State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     ModulePath(device, module): ModulePath,
     JsonBody(bytes): JsonBody,
 ) -> Answer {
@@ -50,7 +50,7 @@ pub(super) async fn get(
 
 pub(super) async fn list(
     State(hub): State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     ModulePath(device, module): ModulePath,
     JsonBody(bytes): JsonBody,
 ) -> Answer {
@@ -61,7 +61,7 @@ pub(super) async fn list(
 
 pub(super) async fn delete(
     State(hub): State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     ModulePath(device, module): ModulePath,
     JsonBody(bytes): JsonBody,
 ) -> Answer {

@@ -14,7 +14,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::edge::{chain, required};
 use crate::error::Answer;
-use crate::extract::{Caller, JsonBody, ModulePath};
+use crate::extract::{IdentityCaller, JsonBody, ModulePath};
 use crate::json::{self, Members};
 use crate::names::{member, query as parameter};
 use crate::query;
@@ -22,7 +22,7 @@ use crate::registry::render;
 
 pub(super) async fn own(
     State(hub): State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     ModulePath(device, module): ModulePath,
     uri: Uri,
 ) -> Answer {
@@ -38,7 +38,7 @@ pub(super) async fn own(
 
 pub(super) async fn of_target(
     State(hub): State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     ModulePath(device, module): ModulePath,
     JsonBody(bytes): JsonBody,
 ) -> Answer {
@@ -53,7 +53,7 @@ pub(super) async fn of_target(
 
 pub(super) async fn identity_in_own(
     State(hub): State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     ModulePath(device, module): ModulePath,
     uri: Uri,
 ) -> Answer {
@@ -66,7 +66,7 @@ pub(super) async fn identity_in_own(
 
 pub(super) async fn identity_of_target(
     State(hub): State<Arc<Hub>>,
-    caller: Caller,
+    IdentityCaller(caller): IdentityCaller,
     ModulePath(device, module): ModulePath,
     JsonBody(bytes): JsonBody,
 ) -> Answer {

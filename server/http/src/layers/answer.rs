@@ -1,11 +1,8 @@
 //! The outermost layer: gives the request its tracking id and span, and every answer its request id; turns a
 //! [`Failure`] into the body a client reads and the one line the log gets (contract/rest.md 0.4, 4.1).
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use hub::Hub;
 use hub::error::{ErrorCode, HubError};
@@ -18,13 +15,20 @@ use crate::error::{self, Failure};
 use crate::names;
 
 /// Runs the request and completes its answer.
-pub(crate) async fn complete(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+pub(crate) async fn complete<F>(
+    hub: &Hub,
+    request: Request,
+    run: impl FnOnce(Request) -> F + Send,
+) -> Response
+where
+    F: Future<Output = Response> + Send,
+{
     let tracking = hub.tracking_id();
     let span = tracing::info_span!(
         "request", method = %request.method(), path = request.uri().path(), tracking_id = %tracking
     );
     let begun = Instant::now();
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = run(request).instrument(span.clone()).await;
     span.in_scope(|| {
         if let Some(failure) = response.extensions_mut().remove::<Failure>() {
             log(&failure.error);
@@ -60,11 +64,9 @@ fn log(error: &HubError) {
 
 /// The GUID made of the tracking id's 32 digits, so that either finds the other.
 fn request_id(tracking: &TrackingId) -> HeaderValue {
-    let text = tracking.to_string();
-    let digits = text.split('-').next().unwrap_or_default();
-    let guid = Uuid::try_parse(digits).unwrap_or(Uuid::nil());
     let mut buffer = Uuid::encode_buffer();
-    HeaderValue::from_str(guid.hyphenated().encode_lower(&mut buffer)).unwrap_or(HeaderValue::from_static(""))
+    let guid = Uuid::from_u128(tracking.number()).hyphenated().encode_lower(&mut buffer);
+    HeaderValue::from_str(guid).expect("a GUID is ASCII")
 }
 
 /// The statuses that say so. 502 and 504 are a device's: it answered rubbish, or not in time.

@@ -9,8 +9,9 @@ use axum::http::uri::PathAndQuery;
 
 use crate::names;
 
-/// Gives the request the path its route is registered under; a path of no route stays as it is.
-pub(crate) async fn canonicalize(mut request: Request) -> Request {
+/// Gives the request the path its route is registered under; a path of no route stays as it is, as does one that is
+/// spelled right.
+pub(crate) fn canonicalize(mut request: Request) -> Request {
     if let Some(uri) = canonical_uri(request.uri()) {
         *request.uri_mut() = uri;
     }
@@ -18,7 +19,7 @@ pub(crate) async fn canonicalize(mut request: Request) -> Request {
 }
 
 fn canonical_uri(uri: &Uri) -> Option<Uri> {
-    let path = canonical(uri.path())?;
+    let path = canonical(uri.path()).filter(|path| path != uri.path())?;
     let path_and_query = match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path,

@@ -13,7 +13,6 @@ use std::time::Duration;
 use axum::body::{Body, BodyDataStream, HttpBody as _};
 use axum::extract::Request;
 use axum::http::header;
-use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -25,14 +24,17 @@ const FORGOTTEN_BYTES_MAX: usize = 16 * 1024 * 1024;
 const FORGETTING_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs the request, then reads its body out.
-pub(crate) async fn forget(request: Request, next: Next) -> Response {
+pub(crate) async fn forget<F>(request: Request, run: impl FnOnce(Request) -> F + Send) -> Response
+where
+    F: Future<Output = Response> + Send,
+{
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return run(request).await;
     }
     let waits_for_go_ahead = request.headers().contains_key(header::EXPECT);
     let (parts, body) = request.into_parts();
     let body = SharedBody::new(body);
-    let response = next.run(Request::from_parts(parts, Body::from_stream(body.clone()))).await;
+    let response = run(Request::from_parts(parts, Body::from_stream(body.clone()))).await;
     if body.was_asked_for() || !waits_for_go_ahead {
         // Past the limit the connection breaks, as it would have without this layer.
         let _elapsed = tokio::time::timeout(FORGETTING_LIMIT, body.forget_rest()).await;
@@ -90,7 +92,7 @@ mod tests {
 
     use axum::Router;
     use axum::body::to_bytes;
-    use axum::middleware::from_fn;
+    use axum::middleware::{Next, from_fn};
     use axum::routing::post;
     use futures_util::stream;
     use tower::ServiceExt as _;
@@ -113,7 +115,7 @@ mod tests {
         let routes = Router::new()
             .route("/refuse", post(async || "refused"))
             .route("/read", post(async |body: Bytes| body.len().to_string()))
-            .layer(from_fn(forget));
+            .layer(from_fn(async |request, next: Next| forget(request, |request| next.run(request)).await));
         let response = routes.oneshot(request).await.unwrap();
         String::from_utf8(to_bytes(response.into_body(), 100).await.unwrap().to_vec()).unwrap()
     }

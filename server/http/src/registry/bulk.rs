@@ -4,12 +4,10 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use hub::Hub;
-use hub::api_version::ApiVersion;
 use hub::error::{ErrorCode, HubError};
 use hub::gate::operations::BulkRegistry;
 use hub::identity::{BulkChange, BulkResult, BulkRow, ImportMode, RowError, RowId};
@@ -29,11 +27,10 @@ use crate::render;
 pub(super) async fn change(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
-    Extension(version): Extension<ApiVersion>,
     JsonBody(bytes): JsonBody<BULK_BODY_BYTES>,
 ) -> Answer {
     let by = caller.admit::<BulkRegistry>(&hub, ()).await?;
-    let rows = rows(&bytes, Arrays::from(Some(version)))?;
+    let rows = rows(&bytes, Arrays::from(Some(caller.version)))?;
     Ok(result(&hub.bulk_registry(by, rows)?))
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::State;
 use hub::Hub;
 use hub::api_version::ApiVersion;
@@ -28,26 +27,24 @@ pub(super) async fn get(
 pub(super) async fn patch(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
-    Extension(version): Extension<ApiVersion>,
     IdentityPath(id): IdentityPath,
     Condition(if_match): Condition,
     JsonBody(bytes): JsonBody,
 ) -> Answer {
     let by = caller.admit::<PatchTwin>(&hub, id).await?;
-    let patch = change(&bytes, version)?;
+    let patch = change(&bytes, caller.version)?;
     Ok(render::twin(&hub.patch_twin(by, &patch, &if_match)?))
 }
 
 pub(super) async fn put(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
-    Extension(version): Extension<ApiVersion>,
     IdentityPath(id): IdentityPath,
     Condition(if_match): Condition,
     JsonBody(bytes): JsonBody,
 ) -> Answer {
     let by = caller.admit::<ReplaceTwin>(&hub, id).await?;
-    let patch = change(&bytes, version)?;
+    let patch = change(&bytes, caller.version)?;
     Ok(render::twin(&hub.replace_twin(by, &patch, &if_match)?))
 }
 

@@ -13,25 +13,30 @@ use crate::names::{section, term};
 use crate::registry::render::{Capabilities, ThumbprintsJson, authentication_type, connection_state, status};
 use crate::render;
 
+/// What most twins are shorter than.
+const TEXT_BYTES: usize = 2048;
+
 pub(super) fn twin(twin: &Twin) -> Response {
     render::with_etag(render::json_text(text(twin)), &twin.etag)
 }
 
-fn text(twin: &Twin) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string(&Before::from(twin))?;
+fn text(twin: &Twin) -> serde_json::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(TEXT_BYTES);
+    serde_json::to_writer(&mut text, &Before::from(twin))?;
     text.pop();
-    text.push_str(section::TAGS);
+    text.extend_from_slice(section::TAGS);
     twin.write_tags(&mut text);
-    text.push_str(section::DESIRED);
+    text.extend_from_slice(section::DESIRED);
     twin.write_desired(&mut text);
-    text.push_str(section::REPORTED);
+    text.extend_from_slice(section::REPORTED);
     twin.write_reported(&mut text);
-    text.push('}');
-    if !twin.identity.is_module() {
-        text.push(',');
-        text.push_str(&serde_json::to_string(&After::from(&twin.owner))?[1..]);
+    text.push(b'}');
+    if twin.identity.is_module() {
+        text.push(b'}');
     } else {
-        text.push('}');
+        let joint = text.len();
+        serde_json::to_writer(&mut text, &After::from(&twin.owner))?;
+        text[joint] = b',';
     }
     Ok(text)
 }

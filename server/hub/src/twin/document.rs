@@ -84,17 +84,18 @@ mod tests {
     }
 
     fn shown(section: &PackedSection<'_>) -> String {
-        let mut text = String::new();
+        let mut text = Vec::new();
         section.write_for_device(&mut text);
-        text
+        String::from_utf8(text).unwrap()
     }
 
     #[test]
     fn a_document_nobody_wrote_to_takes_no_bytes_and_shows_empty_sections() {
         let document = Document::new(Timestamp::from_unix_secs(1_767_225_600));
         assert_eq!((document.bytes.len(), document.tags()), (0, None));
-        let mut text = String::new();
+        let mut text = Vec::new();
         document.desired().write_for_service(&mut text);
+        let text = String::from_utf8(text).unwrap();
         assert_eq!(text, r#"{"$metadata":{"$lastUpdated":"2026-01-01T00:00:00.0000000Z"},"$version":1}"#);
         assert_eq!(shown(&document.reported()), r#"{"$version":1}"#);
     }

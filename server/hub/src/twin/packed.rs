@@ -10,7 +10,8 @@
 //!                                                    kind 1: object := count (key_len key node)*
 //! ```
 
-use std::fmt::Write as _;
+use std::io::Write as _;
+use std::ops::Range;
 
 use indexmap::IndexSet;
 use serde_json::Value;
@@ -98,7 +99,8 @@ pub(crate) struct Reader<'a> {
 pub(crate) struct PackedSection<'a> {
     pub(crate) version: u64,
     stamps: Vec<Stamp>,
-    stamp: Stamp,
+    /// The section's own stamp, by its place in the table.
+    stamp: usize,
     members: Reader<'a>,
 }
 
@@ -112,25 +114,25 @@ impl<'a> PackedSection<'a> {
     pub(crate) fn read(bytes: &'a [u8], born: Timestamp) -> Self {
         if bytes.is_empty() {
             let Section { version, stamp, .. } = Section::new(born);
-            return Self { version, stamps: Vec::new(), stamp, members: Reader::of(NO_MEMBERS) };
+            return Self { version, stamps: vec![stamp], stamp: 0, members: Reader::of(NO_MEMBERS) };
         }
         let mut reader = Reader::of(bytes);
         let version = reader.number();
         let count = reader.number();
         let stamps: Vec<_> = (0..count).map(|_| reader.stamp()).collect();
-        let stamp = stamps[reader.index()];
+        let stamp = reader.index();
         Self { version, stamps, stamp, members: reader }
     }
 
     /// Unpacks for a change.
     pub(crate) fn unpack(&self) -> Section {
         let members = self.unpack_members(&mut self.members.clone());
-        Section { version: self.version, stamp: self.stamp, members }
+        Section { version: self.version, stamp: self.stamps[self.stamp], members }
     }
 
     /// Unpacks for a replacement of all members.
     pub(crate) fn emptied(&self) -> Section {
-        Section { version: self.version, stamp: self.stamp, members: Members::new() }
+        Section { version: self.version, stamp: self.stamps[self.stamp], members: Members::new() }
     }
 
     fn unpack_members(&self, reader: &mut Reader<'a>) -> Members {
@@ -144,14 +146,15 @@ impl<'a> PackedSection<'a> {
                 ),
                 PackedNode::Object => Content::Object(self.unpack_members(reader)),
             };
-            (key, Node { stamp, content })
+            (key, Node { stamp: self.stamps[stamp], content })
         };
         (0..count).map(member).collect()
     }
 
-    fn node(&self, reader: &mut Reader<'a>) -> (Stamp, PackedNode<'a>) {
+    /// A node and the place of its stamp in the table.
+    fn node(&self, reader: &mut Reader<'a>) -> (usize, PackedNode<'a>) {
         let head = reader.number();
-        let stamp = self.stamps[usize::try_from(head >> 1).expect("a stamp index fits the table")];
+        let stamp = usize::try_from(head >> 1).expect("a stamp index fits the table");
         let node = if head & OBJECT == 0 { PackedNode::Leaf(reader.text()) } else { PackedNode::Object };
         (stamp, node)
     }
@@ -178,93 +181,120 @@ impl<'a> PackedSection<'a> {
     }
 
     /// Writes `{..values.., "$version":n}`, what devices see.
-    pub(crate) fn write_for_device(&self, out: &mut String) {
-        out.push('{');
+    pub(crate) fn write_for_device(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
         let mut reader = self.members.clone();
         if self.write_values(&mut reader, out) {
-            out.push(',');
+            out.push(b',');
         }
         write_version(self.version, out);
-        out.push('}');
+        out.push(b'}');
     }
 
     /// Writes `{..values.., "$metadata":{..}, "$version":n}`, what services see.
-    pub(crate) fn write_for_service(&self, out: &mut String) {
-        out.push('{');
+    pub(crate) fn write_for_service(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
         if self.write_values(&mut self.members.clone(), out) {
-            out.push(',');
+            out.push(b',');
         }
-        out.push_str("\"$metadata\":{");
-        self.write_metadata(self.stamp, &mut self.members.clone(), out);
-        out.push_str("},");
+        out.extend_from_slice(b"\"$metadata\":{");
+        let mut stamps = StampTexts { stamps: &self.stamps, written: vec![None; self.stamps.len()] };
+        self.write_metadata(self.stamp, &mut self.members.clone(), &mut stamps, out);
+        out.extend_from_slice(b"},");
         write_version(self.version, out);
-        out.push('}');
+        out.push(b'}');
     }
 
-    fn write_values(&self, reader: &mut Reader<'a>, out: &mut String) -> bool {
+    fn write_values(&self, reader: &mut Reader<'a>, out: &mut Vec<u8>) -> bool {
         let count = reader.number();
         for n in 0..count {
             if n > 0 {
-                out.push(',');
+                out.push(b',');
             }
             write_key(reader.text(), out);
             match self.node(reader).1 {
-                PackedNode::Leaf(text) => out.push_str(text),
+                PackedNode::Leaf(text) => out.extend_from_slice(text.as_bytes()),
                 PackedNode::Object => {
-                    out.push('{');
+                    out.push(b'{');
                     self.write_values(reader, out);
-                    out.push('}');
+                    out.push(b'}');
                 }
             }
         }
         count > 0
     }
 
-    fn write_metadata(&self, stamp: Stamp, reader: &mut Reader<'a>, out: &mut String) {
-        write_stamp(stamp, out);
+    fn write_metadata(
+        &self,
+        stamp: usize,
+        reader: &mut Reader<'a>,
+        stamps: &mut StampTexts<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        stamps.write(stamp, out);
         for _ in 0..reader.number() {
-            out.push(',');
+            out.push(b',');
             write_key(reader.text(), out);
-            out.push('{');
+            out.push(b'{');
             match self.node(reader) {
-                (stamp, PackedNode::Leaf(_)) => write_stamp(stamp, out),
-                (stamp, PackedNode::Object) => self.write_metadata(stamp, reader, out),
+                (stamp, PackedNode::Leaf(_)) => stamps.write(stamp, out),
+                (stamp, PackedNode::Object) => self.write_metadata(stamp, reader, stamps, out),
             }
-            out.push('}');
+            out.push(b'}');
+        }
+    }
+}
+
+/// The stamps of a section as text: many nodes share one, and only its first text is made.
+struct StampTexts<'s> {
+    stamps: &'s [Stamp],
+    /// Where in the output each stands already; `None` where it does not.
+    written: Vec<Option<Range<usize>>>,
+}
+
+impl StampTexts<'_> {
+    fn write(&mut self, stamp: usize, out: &mut Vec<u8>) {
+        match &self.written[stamp] {
+            Some(text) => out.extend_from_within(text.clone()),
+            None => {
+                let start = out.len();
+                write_stamp(self.stamps[stamp], out);
+                self.written[stamp] = Some(start..out.len());
+            }
         }
     }
 }
 
 /// Writes `"key":`. Most keys are shown as they are; control characters no key has.
-pub(crate) fn write_key(key: &str, out: &mut String) {
+pub(crate) fn write_key(key: &str, out: &mut Vec<u8>) {
     if key.contains(['"', '\\']) {
-        out.push_str(&Value::from(key).to_string());
+        out.extend_from_slice(Value::from(key).to_string().as_bytes());
     } else {
-        out.push('"');
-        out.push_str(key);
-        out.push('"');
+        out.push(b'"');
+        out.extend_from_slice(key.as_bytes());
+        out.push(b'"');
     }
-    out.push(':');
+    out.push(b':');
 }
 
 /// Writes `"$version":n`.
-pub(crate) fn write_version(version: u64, out: &mut String) {
-    out.push_str("\"$version\":");
+pub(crate) fn write_version(version: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"$version\":");
     write_number(version, out);
 }
 
-fn write_stamp(stamp: Stamp, out: &mut String) {
-    out.push_str("\"$lastUpdated\":\"");
-    stamp.at.write(out);
-    out.push('"');
+fn write_stamp(stamp: Stamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"$lastUpdated\":\"");
+    out.extend_from_slice(&stamp.at.text());
+    out.push(b'"');
     if let Some(version) = stamp.version {
-        out.push_str(",\"$lastUpdatedVersion\":");
+        out.extend_from_slice(b",\"$lastUpdatedVersion\":");
         write_number(version, out);
     }
 }
 
-fn write_number(number: u64, out: &mut String) {
-    write!(out, "{number}").expect("a string takes whatever is written");
+fn write_number(number: u64, out: &mut Vec<u8>) {
+    write!(out, "{number}").expect("memory takes whatever is written");
 }
 
 impl<'a> Reader<'a> {
@@ -334,17 +364,17 @@ mod tests {
     }
 
     fn shown_to_service(section: &Section) -> Value {
-        let (mut bytes, mut text) = (Vec::new(), String::new());
+        let (mut bytes, mut text) = (Vec::new(), Vec::new());
         pack(section, &mut bytes);
         read(&bytes).write_for_service(&mut text);
-        serde_json::from_str(&text).unwrap()
+        serde_json::from_slice(&text).unwrap()
     }
 
     fn shown_to_device(section: &Section) -> Value {
-        let (mut bytes, mut text) = (Vec::new(), String::new());
+        let (mut bytes, mut text) = (Vec::new(), Vec::new());
         pack(section, &mut bytes);
         read(&bytes).write_for_device(&mut text);
-        serde_json::from_str(&text).unwrap()
+        serde_json::from_slice(&text).unwrap()
     }
 
     #[test]

@@ -136,15 +136,15 @@ impl StoredTwin {
     /// (contract/rest.md 1.7).
     fn notification(&self, patch: &SectionPatch, mode: Mode, new: &[u8]) -> DesiredChange {
         let new = PackedSection::read(new, Timestamp::MAX);
-        let mut text = String::new();
+        let mut text = Vec::new();
         if mode == Mode::Replace {
             new.write_for_device(&mut text);
         } else {
-            text.push('{');
+            text.push(b'{');
             let mut write = |key: &str, value: &str| {
                 write_key(key, &mut text);
-                text.push_str(value);
-                text.push(',');
+                text.extend_from_slice(value.as_bytes());
+                text.push(b',');
             };
             match patch {
                 SectionPatch::Clear => {
@@ -155,7 +155,7 @@ impl StoredTwin {
                 }
             }
             write_version(new.version, &mut text);
-            text.push('}');
+            text.push(b'}');
         }
         DesiredChange { version: new.version, patch: Bytes::from(text) }
     }
@@ -188,12 +188,12 @@ impl StoredTwin {
 
     /// `{"desired":{..},"reported":{..}}` without metadata, as the owner reads it (contract/rest.md 3.3).
     pub(crate) fn for_device(&self) -> Bytes {
-        let mut text = String::with_capacity(self.document.stored_bytes() + 64);
-        text.push_str("{\"desired\":");
+        let mut text = Vec::with_capacity(self.document.stored_bytes() + 64);
+        text.extend_from_slice(b"{\"desired\":");
         self.document.desired().write_for_device(&mut text);
-        text.push_str(",\"reported\":");
+        text.extend_from_slice(b",\"reported\":");
         self.document.reported().write_for_device(&mut text);
-        text.push('}');
+        text.push(b'}');
         Bytes::from(text)
     }
 }

@@ -39,7 +39,7 @@ pub struct Twin {
 impl Twin {
     /// Bytes of the sections as a service gets them.
     fn size_bytes(&self) -> usize {
-        let mut sections = String::new();
+        let mut sections = Vec::new();
         self.write_tags(&mut sections);
         self.write_desired(&mut sections);
         self.write_reported(&mut sections);
@@ -47,17 +47,17 @@ impl Twin {
     }
 
     /// Appends the tags, a JSON object.
-    pub fn write_tags(&self, out: &mut String) {
-        out.push_str(self.document.tags().unwrap_or("{}"));
+    pub fn write_tags(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.document.tags().unwrap_or("{}").as_bytes());
     }
 
     /// Appends the desired properties, a JSON object with `$metadata` and `$version`.
-    pub fn write_desired(&self, out: &mut String) {
+    pub fn write_desired(&self, out: &mut Vec<u8>) {
         self.document.desired().write_for_service(out);
     }
 
     /// Appends the reported properties, a JSON object with `$metadata` and `$version`.
-    pub fn write_reported(&self, out: &mut String) {
+    pub fn write_reported(&self, out: &mut Vec<u8>) {
         self.document.reported().write_for_service(out);
     }
 }

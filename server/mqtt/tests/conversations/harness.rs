@@ -155,9 +155,9 @@ impl Bench {
 
     pub(crate) async fn reported(&self, id: &str) -> Value {
         let twin = self.hub.twin(self.owner::<GetTwin>(identity(id)).await).unwrap();
-        let mut reported = String::new();
+        let mut reported = Vec::new();
         twin.write_reported(&mut reported);
-        serde_json::from_str(&reported).unwrap()
+        serde_json::from_slice(&reported).unwrap()
     }
 
     pub(crate) async fn disable(&self) {

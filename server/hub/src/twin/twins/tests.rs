@@ -38,7 +38,7 @@ fn report_expecting(
     hub.update_reported(by, &patch, version)
 }
 
-fn shown(write: impl FnOnce(&mut String)) -> Value {
+fn shown(write: impl FnOnce(&mut Vec<u8>)) -> Value {
     serde_json::from_str(&written(write)).unwrap()
 }
 
