@@ -12,6 +12,7 @@ use hub::alarm::Alarm;
 use hub::c2d::{LockToken, Settlement};
 use hub::error::{ErrorCode, HubError};
 use hub::gate::operations::{ReceiveFeedback, SendCloudToDevice, SettleFeedback};
+use hub::ids::IdentityId;
 use tokio::sync::futures::Notified;
 
 use super::{LinkNode, Links, requests, unauthorized};
@@ -138,9 +139,11 @@ impl Links<'_> {
         let send = async {
             let Addressed { to, message } = Addressed::parse(message)?;
             // The raw reading of an id counts where the decoded one is unknown (contract/amqp.md 1.5).
-            let is_known = |target: &&_| hub.authentication(target).is_ok();
-            let target = to.raw.as_ref().filter(|_| !is_known(&&to.decoded)).filter(is_known);
-            let target = target.unwrap_or(&to.decoded);
+            let is_known = |target: &IdentityId| hub.authentication(target).is_ok();
+            let target = match &to.raw {
+                Some(raw) if !is_known(&to.decoded) && is_known(raw) => raw,
+                _ => &to.decoded,
+            };
             if target.module.is_some() {
                 hub.authentication(target)?;
                 let text = format!("The module '{target}' has no queue: messages are sent to devices.");

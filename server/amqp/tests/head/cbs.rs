@@ -2,9 +2,10 @@
 
 use fe2o3_amqp_types::definitions::SenderSettleMode;
 use fe2o3_amqp_types::messaging::DeliveryState;
-use fe2o3_amqp_types::primitives::{Uuid, Value};
+use fe2o3_amqp_types::performatives::Performative;
+use fe2o3_amqp_types::primitives::{Timestamp as AmqpTime, Uuid, Value};
 
-use crate::raw::{Raw, put_token, receiver, sender};
+use crate::raw::{Raw, begin, flow, ids, put_token, receiver, section, sender};
 use crate::{HOUR, world};
 
 #[tokio::test]
@@ -149,4 +150,79 @@ async fn a_reply_waits_for_credit() {
     client.outcome(id).await;
     client.credit(1, 1).await;
     assert_eq!(client.message(1).await.message.application("status-code"), Some(Value::Int(200)));
+}
+
+/// Go attaches a new pair for every token, Java and C# keep a session for CBS beside those of their devices.
+#[tokio::test]
+async fn a_reply_goes_to_the_latest_receiver_of_the_requests_session() {
+    let (world, _) = world();
+    let device = world.device("d1").await;
+    let token = put_token("localhost", &world.token(&device, HOUR), Value::Null);
+    let mut client = Raw::open(world.connect()).await;
+    client.send(1, &begin(), &[]).await;
+    for (channel, pair) in [(0, 0), (0, 2), (1, 0)] {
+        client.send(channel, &sender(pair, "$cbs"), &[]).await;
+        client.send(channel, &receiver(pair + 1, "$cbs"), &[]).await;
+        client.send(channel, &flow(pair + 1, 10), &[]).await;
+    }
+    for (channel, request, expected) in [(0, 0, 3), (0, 2, 3), (1, 0, 1)] {
+        let transfer = client.next_transfer(request);
+        client.send(channel, &transfer, &token).await;
+        let answered_on = loop {
+            let (_, on, body) = client.next_body().await.expect("an answer");
+            if body[2] == 0x14 {
+                let Performative::Transfer(reply) = serde_amqp::from_reader(&body[..]).unwrap() else {
+                    panic!()
+                };
+                break (on, reply.handle.0);
+            }
+        };
+        assert_eq!(answered_on, (channel, expected), "request on handle {request} of channel {channel}");
+    }
+}
+
+#[tokio::test]
+async fn both_names_of_a_sas_token_are_taken_and_other_kinds_of_token_are_not() {
+    let (world, _) = world();
+    let device = world.device("d1").await;
+    let mut client = Raw::open(world.connect()).await;
+    client.attach_pair(0, "$cbs").await;
+    let text = |text: &str| Value::String(text.into());
+    for (kind, status) in [
+        ("servicebus.windows.net:sastoken", 200),
+        ("azure-devices.net:sastoken", 200),
+        ("jwt", 401),
+        ("Bearer", 401),
+        ("bearer", 401),
+    ] {
+        // C# adds the expiry, which the token says itself.
+        let application = [
+            (text("operation"), text("put-token")),
+            (text("type"), text(kind)),
+            (text("name"), text("localhost/devices/d1")),
+            (text("expiration"), Value::Timestamp(AmqpTime::from_milliseconds(1))),
+        ];
+        let application = Value::Map(application.into_iter().collect());
+        let body = section(0x77, &text(&world.token(&device, HOUR)));
+        client.transfer(0, &[section(0x74, &application), body].concat()).await;
+        let reply = client.message(1).await.message;
+        assert_eq!(reply.application("status-code"), Some(Value::Int(status)), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_is_addressed_to_whom_the_request_named() {
+    let (world, _) = world();
+    let device = world.device("d1").await;
+    let mut client = Raw::open(world.connect()).await;
+    client.attach_pair(0, "$cbs").await;
+    let request = put_token("localhost", &world.token(&device, HOUR), Value::Null);
+    for reply_to in [Value::String("cbs-1".into()), Value::Null] {
+        let mut fields = vec![Value::Null; 5];
+        (fields[2], fields[4]) = (Value::String("$cbs".into()), reply_to.clone());
+        let end_of_properties = ids(Value::Null, Value::Null).len();
+        let request = [section(0x73, &Value::List(fields)), request[end_of_properties..].to_vec()].concat();
+        client.transfer(0, &request).await;
+        assert_eq!(client.message(1).await.message.property(2).unwrap_or(Value::Null), reply_to);
+    }
 }
