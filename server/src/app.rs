@@ -15,7 +15,6 @@ use hub::{Hub, HubConfig};
 use mqtt::{MqttHead, MqttOptions};
 use net::StreamHead;
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
 
 use crate::certificates::{CertificateError, RootAuthority};
 use crate::config::Config;
@@ -42,7 +41,6 @@ pub struct App {
     _occupied: FolderLock,
     readiness: watch::Sender<Readiness>,
     lifecycle: Lifecycle,
-    upgraded: TaskTracker,
 }
 
 /// Why the program did not start.
@@ -153,7 +151,7 @@ impl App {
         ));
         let amqp: Arc<dyn StreamHead> =
             Arc::new(AmqpHead::new(Arc::clone(&hub), Arc::clone(&authenticator), amqp_options));
-        let upgraded = TaskTracker::new();
+        let lifecycle = Lifecycle::default();
         let hub_router = http_head::hub_router(HttpState {
             hub: Arc::clone(&hub),
             authenticator,
@@ -162,7 +160,8 @@ impl App {
                 ("amqp", Arc::clone(&amqp)),
                 ("mqtt", Arc::clone(&mqtt)),
             ])),
-            upgraded: upgraded.clone(),
+            upgraded: lifecycle.tasks.clone(),
+            cut: lifecycle.cut.clone(),
         });
         let (readiness, ready) = watch::channel(readiness(&bound, ListenerState::Starting));
         let admin_router = http_head::admin_router(AdminState {
@@ -173,7 +172,6 @@ impl App {
             readiness: ready,
         });
 
-        let lifecycle = Lifecycle::default();
         lifecycle.tasks.spawn(ticker::run(Arc::clone(&hub), lifecycle.drain.clone()));
         let accepting = self::readiness(&bound, ListenerState::Accepting);
         for Bound { name, sockets } in bound {
@@ -199,7 +197,6 @@ impl App {
             _occupied: occupied,
             readiness,
             lifecycle,
-            upgraded,
         };
         if let Err(error) = app.endpoints.write(&app.state) {
             app.stop(Duration::ZERO).await;
@@ -216,7 +213,7 @@ impl App {
                 listener.state = ListenerState::Draining;
             }
         });
-        drain::run(&self.hub, &self.lifecycle, &self.upgraded, patience).await;
+        drain::run(&self.hub, &self.lifecycle, patience).await;
         if let Err(error) = Endpoints::remove(&self.state) {
             tracing::warn!(%error, "the file with the endpoints stays behind");
         }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use hub::Hub;
-use tokio_util::task::TaskTracker;
 
 use crate::listen::Lifecycle;
 
@@ -50,18 +49,13 @@ impl Signals {
 }
 
 /// Ends every task: politely, and after `patience` regardless.
-pub(crate) async fn run(hub: &Hub, lifecycle: &Lifecycle, upgraded: &TaskTracker, patience: Duration) {
+pub(crate) async fn run(hub: &Hub, lifecycle: &Lifecycle, patience: Duration) {
     lifecycle.closing.cancel();
     // Sessions first: an AMQP link that is told why is better than a connection that just closes.
     hub.stop();
     lifecycle.drain.cancel();
     lifecycle.tasks.close();
-    upgraded.close();
-    let everybody = async {
-        lifecycle.tasks.wait().await;
-        upgraded.wait().await;
-    };
-    if tokio::time::timeout(patience, everybody).await.is_err() {
+    if tokio::time::timeout(patience, lifecycle.tasks.wait()).await.is_err() {
         tracing::debug!("some connections did not leave in time");
     }
     lifecycle.cut.cancel();

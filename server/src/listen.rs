@@ -5,6 +5,7 @@
 
 pub mod bind;
 mod http;
+mod write_limit;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub struct Lifecycle {
     pub drain: CancellationToken,
     /// Cancelled: whoever is still there is cut off.
     pub cut: CancellationToken,
-    /// Every accept loop and every connection.
+    /// Every accept loop and every connection, WebSockets among them.
     pub tasks: TaskTracker,
     connections: Arc<AtomicU64>,
 }
@@ -54,19 +55,25 @@ pub enum Service {
     Stream(Arc<dyn StreamHead>),
 }
 
-/// How long a client may take before a head watches it.
+/// How long a client may take where no head watches it.
 #[derive(Clone, Copy, Debug)]
 pub struct AcceptLimits {
     /// From the connection to the end of the TLS handshake.
     pub handshake: Duration,
     /// From there to the end of the first request's head, where requests are served.
     pub first_request: Duration,
+    /// Without taking anything of what is written to it, where requests are served.
+    pub unread: Duration,
 }
 
 impl Default for AcceptLimits {
-    /// Ours: slow boards on slow networks take seconds.
+    /// Ours: slow boards on slow networks take seconds. Whoever stops reading has as long as with the other heads.
     fn default() -> Self {
-        Self { handshake: Duration::from_secs(15), first_request: Duration::from_secs(15) }
+        Self {
+            handshake: Duration::from_secs(15),
+            first_request: Duration::from_secs(15),
+            unread: Duration::from_secs(30),
+        }
     }
 }
 
@@ -168,8 +175,7 @@ impl Listener {
         let peer = PeerInfo { connection: conn, address: peer, carrier, certificates };
         match self.service {
             Service::Http(router) => {
-                http::serve(io, router, peer, ConnectionPermit::new(slot), self.limits.first_request, drain)
-                    .await
+                http::serve(io, router, peer, ConnectionPermit::new(slot), self.limits, drain).await
             }
             Service::Stream(head) => {
                 head.serve(io, peer, drain).await;

@@ -2,6 +2,7 @@
 //! (PRODUCT sections 1 and 2).
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use iothub_emulator::app::{App, Surroundings};
@@ -227,6 +228,21 @@ async fn a_stop_cuts_off_who_does_not_leave() {
     for mut io in connected {
         read_to_the_end(&mut io).await;
     }
+    nothing_panicked();
+}
+
+#[tokio::test]
+async fn a_stop_cuts_off_a_websocket_that_does_not_leave() {
+    let emulator = Emulator::start().await;
+    let io = websocket::upgrade(emulator.io(Port::Https).await, "AMQPWSB10").await;
+    let mut amqp = Amqp::open(io).await;
+    let hub = Arc::downgrade(&emulator.app.hub);
+    // Told to go, the client has longer than this to answer, and does not.
+    in_time("the end", emulator.app.stop(Duration::from_millis(200))).await;
+    assert!(hub.upgrade().is_none(), "somebody still serves a connection of the hub");
+    let reason = amqp.closed().await.expect("a close before the end");
+    assert_eq!(reason.condition, "amqp:connection:forced");
+    assert!(amqp.next().await.is_none());
     nothing_panicked();
 }
 

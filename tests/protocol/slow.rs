@@ -21,13 +21,17 @@ const LIMIT: Duration = Duration::from_secs(3);
 const DRIBBLE: Duration = Duration::from_millis(100);
 
 async fn impatient_emulator() -> Emulator {
+    impatient_emulator_with(Options::default()).await
+}
+
+async fn impatient_emulator_with(options: Options) -> Emulator {
     let surroundings = Surroundings {
-        accept: AcceptLimits { handshake: LIMIT, first_request: LIMIT },
+        accept: AcceptLimits { handshake: LIMIT, first_request: LIMIT, unread: LIMIT },
         mqtt_connect_timeout: LIMIT,
         amqp: amqp::AmqpOptions { open_timeout: LIMIT, authentication_timeout: LIMIT },
         ..Surroundings::default()
     };
-    Emulator::start_with(Options::default(), surroundings).await
+    Emulator::start_with(options, surroundings).await
 }
 
 /// The connection ends by itself, not before the limit; what was said until then.
@@ -196,6 +200,46 @@ async fn an_open_amqp_connection_without_a_credential_is_closed() {
     let reason = amqp.closed().await.expect("a close before the end");
     assert_eq!(reason.condition, "amqp:unauthorized-access");
     neighbours.are_untouched().await;
+}
+
+/// Asks the admin port for the same document often enough that the answers fill every buffer of a connection, and
+/// reads nothing; the connection, and how many bytes of answers there are in all.
+async fn ask_and_never_read(emulator: &Emulator) -> (Io, usize) {
+    const DOCUMENT: &[u8] = b"GET /service/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const ANSWERS_BYTES: usize = 32 * 1024 * 1024;
+    let answer = emulator.admin("GET /service/openapi.json", &serde_json::Value::Null).await;
+    let asks = ANSWERS_BYTES / answer.body.len();
+    let mut io = emulator.io(Port::Admin).await;
+    io.write_all(&DOCUMENT.repeat(asks)).await.expect("the requests fit the buffers");
+    (io, asks * answer.body.len())
+}
+
+#[tokio::test]
+async fn an_answer_that_is_never_read_is_given_up_and_its_slot_freed() {
+    let emulator = impatient_emulator_with(Options { max_connections: Some(1), ..Options::default() }).await;
+    let began = Instant::now();
+    let (mut stuck, answers_bytes) = ask_and_never_read(&emulator).await;
+    // Answered only once the one slot is free.
+    emulator.admin("GET /health", &serde_json::Value::Null).await.ok();
+    assert!(began.elapsed() > LIMIT, "cut after {:?} already", began.elapsed());
+    let said = read_to_the_end(&mut stuck).await;
+    assert!(said.starts_with(b"HTTP/1.1 200 ") && said.len() < answers_bytes, "{} bytes", said.len());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_read_slowly_is_given_whole() {
+    let emulator = impatient_emulator().await;
+    let (mut slow, answers_bytes) = ask_and_never_read(&emulator).await;
+    let began = Instant::now();
+    let (mut said, mut piece) = (0, vec![0; answers_bytes / 40]);
+    let mut ticks = tokio::time::interval(LIMIT / 30);
+    while said < answers_bytes {
+        ticks.tick().await;
+        let piece_bytes = piece.len().min(answers_bytes - said);
+        said +=
+            in_time("the next piece", slow.read_exact(&mut piece[..piece_bytes])).await.expect("it goes on");
+    }
+    assert!(began.elapsed() > LIMIT, "read in {:?} already", began.elapsed());
 }
 
 #[tokio::test]

@@ -10,12 +10,13 @@ use hub::Hub;
 use net::StreamHead;
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Everything [`crate::hub_router`] needs.
 ///
 /// The accept loop adds to every request, as axum/http extensions: a [`net::PeerInfo`] and the connection's
-/// [`tokio_util::sync::CancellationToken`] (both required for WebSocket upgrades; REST does without), and a
+/// [`CancellationToken`] (both required for WebSocket upgrades; REST does without), and a
 /// [`ConnectionPermit`] if it counts connections. TLS and `hyper`'s `with_upgrades()` are the accept loop's.
 #[derive(Clone, Debug)]
 pub struct HttpState {
@@ -29,6 +30,8 @@ pub struct HttpState {
     /// Counts upgraded connections: they outlive hyper's connection future, so drain closes this tracker and waits
     /// on it. To end them the assembly cancels the drain token it put into the request.
     pub upgraded: TaskTracker,
+    /// Cancelled: upgraded connections that did not end are cut off.
+    pub cut: CancellationToken,
 }
 
 /// Whatever the accept loop wants alive as long as the connection, such as a slot of its connection limit. A

@@ -48,7 +48,7 @@ async fn upgrade(
     };
     let (head, spelling) = choose(&state, &headers)?;
     upgrade.set_selected_protocol(spelling);
-    let tracked = state.upgraded.token();
+    let (tracked, cut) = (state.upgraded.token(), state.cut);
     let peer = PeerInfo { carrier: Carrier::WebSocket, ..peer };
     Ok(upgrade
         .max_message_size(MESSAGE_BYTES)
@@ -57,7 +57,10 @@ async fn upgrade(
         .write_buffer_size(0)
         .on_failed_upgrade(|error| tracing::debug!(%error, "websocket upgrade failed"))
         .on_upgrade(async move |socket| {
-            head.serve(Io::new(ByteStream::new(socket)), peer, drain).await;
+            tokio::select! {
+                () = head.serve(Io::new(ByteStream::new(socket)), peer, drain) => {}
+                () = cut.cancelled() => tracing::debug!("cut off"),
+            }
             drop((permit, tracked));
         }))
 }

@@ -15,7 +15,10 @@ use net::{Io, PeerInfo};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-/// Serves one connection to its end; `first_request` is how long its first request may take to arrive. Each request
+use super::AcceptLimits;
+use super::write_limit::WriteLimit;
+
+/// Serves one connection to its end, which also comes when its first request or its reading takes too long. Each request
 /// carries the peer, the drain token and the connection's slot as extensions. Once `drain` is cancelled the request
 /// at hand is answered and the connection closed.
 pub(super) async fn serve(
@@ -23,7 +26,7 @@ pub(super) async fn serve(
     router: Router,
     peer: PeerInfo,
     slot: ConnectionPermit,
-    first_request: Duration,
+    limits: AcceptLimits,
     drain: CancellationToken,
 ) {
     let has_asked = Arc::new(AtomicBool::new(false));
@@ -42,10 +45,10 @@ pub(super) async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_LIMIT)
         .max_buf_size(READ_BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(io), service)
+        .serve_connection(TokioIo::new(WriteLimit::new(io, limits.unread)), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let mut patience = std::pin::pin!(tokio::time::sleep(first_request));
+    let mut patience = std::pin::pin!(tokio::time::sleep(limits.first_request));
     let mut is_draining = false;
     loop {
         tokio::select! {

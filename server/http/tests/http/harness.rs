@@ -17,6 +17,7 @@ use hub::{Hub, HubConfig};
 use net::StreamHead;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
@@ -53,6 +54,7 @@ impl Harness {
             authenticator: Arc::clone(&authenticator),
             heads: Arc::new(heads),
             upgraded: upgraded.clone(),
+            cut: CancellationToken::new(),
         });
         let (readiness, watched) = watch::channel(Readiness::default());
         let admin = admin_router(AdminState {
