@@ -1,10 +1,13 @@
 //! House rules as tests: what the compiler and clippy cannot see fails the build here and not a reviewer's
-//! patience. `sources` reads the tree, `dependencies` what cargo says of it, `documents` the README.
+//! patience. `sources` reads the tree, `dependencies` what cargo says of it, `documents` the README, `fuzz_targets`
+//! the fuzzer's parts.
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/fuzz_targets.rs"]
+mod fuzz_targets;
 #[path = "tidy/sources.rs"]
 mod sources;
 

@@ -26,6 +26,8 @@ mod connection;
 mod device;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod links;
 mod names;
 mod sasl;

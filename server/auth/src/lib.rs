@@ -9,6 +9,8 @@ pub mod authenticator;
 pub mod authorities;
 pub mod certificate;
 pub mod chain;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod resource;
 pub mod sas_token;
 

@@ -14,6 +14,8 @@ pub mod device_session;
 pub mod entropy;
 pub mod error;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gate;
 pub mod identity;
 pub mod ids;

@@ -21,6 +21,8 @@ mod client;
 mod connection;
 mod device_bound;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod login;
 mod names;
 mod packet;
