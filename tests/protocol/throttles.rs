@@ -58,6 +58,21 @@ async fn calls_past_the_rate_are_429_with_the_time_to_wait_until_it_has_passed()
 }
 
 #[tokio::test]
+async fn devices_that_ask_for_messages_over_https_have_a_rate_of_their_own() {
+    let emulator = throttled("cloud-to-device-receives", "2/min").await;
+    let token = emulator.token("d1", 3600).await;
+    let call = async |line: &str| {
+        let line = format!("{line}?api-version=2020-09-30");
+        emulator.https(&line, &[("Authorization", &token)], "").await
+    };
+    for _ in 0..2 {
+        assert_eq!(call("GET /devices/d1/messages/deviceBound").await.status, 204);
+    }
+    call("GET /devices/d1/messages/deviceBound").await.refused(429, "ThrottlingException");
+    assert_eq!(call("POST /devices/d1/messages/events").await.status, 204);
+}
+
+#[tokio::test]
 async fn a_call_just_past_the_rate_is_delayed_and_then_answered() {
     let emulator = throttled("twin-reads", "12/min").await;
     let get = || async { emulator.owner("GET /twins/d1", &[], &Value::Null).await };

@@ -73,8 +73,9 @@ pub(super) async fn identity_of_target(
     let by = caller.admit::<ReadEdgeScope>(&hub, (device, module)).await?;
     let body = json::object(&bytes)?;
     let body = Members::of(&body);
+    let chain = chain(body)?;
     let wanted = identity(required(body, member::TARGET_DEVICE)?, body.text(member::TARGET_MODULE)?)?;
-    Ok(one(&hub.identity_in_edge_scope(by, Some(&chain(body)?), &wanted)?))
+    Ok(one(&hub.identity_in_edge_scope(by, Some(&chain), &wanted)?))
 }
 
 fn one(found: &ScopePage) -> axum::response::Response {

@@ -10,6 +10,7 @@ mod device;
 mod edge;
 mod faults;
 mod harness;
+mod identity_faults;
 mod messages;
 mod methods;
 mod registry;

@@ -175,6 +175,8 @@ mod tests {
         assert_eq!(rate(UnitSize::One, 200, Throttle::TwinReads), "100/s");
         assert_eq!(rate(UnitSize::Two, 20, Throttle::TwinReads), "200/s");
         assert_eq!(rate(UnitSize::Three, 2, Throttle::IdentityRegistry), "10000/min");
+        assert_eq!(rate(UnitSize::Two, 2, Throttle::CloudToDeviceReceives), "2000/min");
+        assert_eq!(rate(UnitSize::Three, 1, Throttle::CloudToDeviceReceives), "50000/min");
     }
 
     #[test]
