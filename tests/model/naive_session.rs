@@ -3,12 +3,14 @@
 use hub::device_session::{DisconnectReason, SavedSubscription};
 use hub::error::ErrorCode;
 use hub::ids::IdentityId;
+use hub::time::Timestamp;
 use serde_json::Value;
 
 use crate::caller::Demand;
 use crate::naive::{Naive, NaiveSession, Told};
 use crate::naive_twin::NaivePatch;
 use crate::shown::twin_etag;
+use crate::world::Proof;
 
 impl Naive {
     /// Brings an identity online, ending the session it has. Returns the subscriptions it finds, if it asked.
@@ -16,6 +18,7 @@ impl Naive {
         &mut self,
         handle: usize,
         session: NaiveSession,
+        proof: Option<&Proof>,
         model_id: Option<&str>,
     ) -> Result<Option<Vec<SavedSubscription>>, ErrorCode> {
         let (now, identity) = (self.now, session.identity.clone());
@@ -24,6 +27,9 @@ impl Naive {
             return Err(ErrorCode::IotHubUnauthorizedAccess);
         }
         self.find(&identity)?;
+        if self.is_stale(&identity, proof) {
+            return Err(ErrorCode::IotHubUnauthorizedAccess);
+        }
         self.end(&identity, DisconnectReason::TakenOver);
         let keeps_saved = session.keeps_saved;
         self.sessions.insert(handle, session);
@@ -38,6 +44,32 @@ impl Naive {
         let found = own.saved.clone();
         own.saved = keeps_saved.then(|| found.clone().unwrap_or_default());
         Ok(found.filter(|_| keeps_saved))
+    }
+
+    /// Whether a credential was proven with keys or thumbprints that are others by now.
+    fn is_stale(&self, identity: &IdentityId, proof: Option<&Proof>) -> bool {
+        let registered = self.identities.get(identity).map(|own| &own.authentication);
+        proof.is_some_and(|proof| Some(&proof.authentication) != registered)
+    }
+
+    /// A newer credential takes the place of the present one, unless it is a stale one, which ends the session.
+    pub(crate) fn renew(
+        &mut self,
+        handle: usize,
+        is_own: bool,
+        expires_at: Option<Timestamp>,
+        proof: Option<&Proof>,
+    ) {
+        let identity = self.sessions[&handle].identity.clone();
+        if !self.is_live(handle) {
+            return;
+        }
+        if self.is_stale(&identity, proof) {
+            return self.end(&identity, DisconnectReason::KeysChanged);
+        }
+        let session = self.sessions.get_mut(&handle).expect("the head holds it");
+        session.ends_at = expires_at.map(|at| at.plus(session.grace));
+        session.is_own_credential = is_own;
     }
 
     /// A head lets go of a session, with or without goodbye.

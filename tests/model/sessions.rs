@@ -1,20 +1,23 @@
 //! Session steps: identities connect, take over, renew, subscribe, read, save and leave; time passes.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hub::access::Grant;
 use hub::device_session::{Delivery, Interest, SavedSession, SavedSubscription, SessionOptions};
 use hub::gate::operations::Connect;
 use hub::ids::ConnectionId;
 use hub::telemetry::{DeviceMessage, MessageProperties};
+use hub::time::Timestamp;
 use serde_json::Value;
 
 use crate::caller::Caller;
 use crate::dice::Dice;
-use crate::ids;
 use crate::naive::{Naive, NaiveSession, Told};
-use crate::world::{PROTOCOL, World, now_or_never};
+use crate::world::{PROTOCOL, Proof, World, now_or_never};
+use crate::{ids, shown};
 
 /// One random step of a head or of time.
 pub(crate) fn step(world: &mut World, dice: &mut Dice) {
@@ -72,13 +75,15 @@ fn connect(world: &mut World, dice: &mut Dice) {
         keep_saved: session.keeps_saved,
     };
     let connection = Some(session.connection);
-    let connected = world.both_until::<Connect, _, _>(
+    let proof = proof(world, dice, &by);
+    let grant = granted(&by, expires_at, proof.as_ref());
+    let connected = world.both_with::<Connect, _, _>(
         &by,
-        expires_at,
+        &grant,
         identity,
         connection,
         |hub, admitted| hub.connect(admitted, options),
-        |naive| naive.connect(handle, session, model_id),
+        |naive| naive.connect(handle, session, proof.as_ref(), model_id),
     );
     if let Some((session, found)) = connected {
         assert_eq!(session.is_resumed(), found.is_some(), "whether kept subscriptions were found");
@@ -103,11 +108,36 @@ fn renew(world: &mut World, dice: &mut Dice, handle: usize) {
     let identity = world.sessions[&handle].identity().clone();
     let by = dice.pick(&[Caller::Own(identity), Caller::Policy("device", None)]);
     let expires_at = dice.maybe(|dice| world.naive.now.plus(Duration::from_secs(dice.below(1200) as u64)));
-    world.log.step(format!("session {handle} renews by {by:?} until {expires_at:?}"));
-    world.sessions[&handle].renew(by.grant(expires_at));
-    let session = world.naive.sessions.get_mut(&handle).expect("the head holds it");
-    session.ends_at = expires_at.map(|at| at.plus(session.grace));
-    session.is_own_credential = matches!(by, Caller::Own(_));
+    let proof = proof(world, dice, &by);
+    world.log.step(format!("session {handle} renews by {by:?} until {expires_at:?}, proven {proof:?}"));
+    world.sessions[&handle].renew(granted(&by, expires_at, proof.as_ref()));
+    world.naive.renew(handle, matches!(by, Caller::Own(_)), expires_at, proof.as_ref());
+}
+
+/// What an identity's own grant rests on: nothing it could go stale by, what is registered now, or what once was.
+fn proof(world: &mut World, dice: &mut Dice, by: &Caller) -> Option<Proof> {
+    let Caller::Own(identity) = by else { return None };
+    if dice.one_in(2) {
+        return None;
+    }
+    let older = world.proofs.iter().rev().filter(|proof| proof.identity == *identity);
+    let older = older.take(3).cloned().collect::<Vec<_>>();
+    if !older.is_empty() && dice.one_in(2) {
+        return Some(dice.pick(&older));
+    }
+    let registered = world.hub.authentication(identity).ok()?.mechanism;
+    let proof = Proof {
+        identity: identity.clone(),
+        authentication: shown::authentication(&registered),
+        revision: registered.revision(),
+    };
+    world.proofs.push(proof.clone());
+    Some(proof)
+}
+
+fn granted(by: &Caller, expires_at: Option<Timestamp>, proof: Option<&Proof>) -> Arc<Grant> {
+    let revision = proof.map(|proof| proof.revision);
+    Arc::new(Grant { revision, ..(*by.grant(expires_at)).clone() })
 }
 
 fn subscribe(world: &mut World, dice: &mut Dice, handle: usize) {

@@ -9,19 +9,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use hub::access::development_policies;
+use hub::access::{Grant, development_policies};
 use hub::device_session::DeviceSession;
 use hub::entropy::Entropy;
 use hub::error::{ErrorCode, HubError};
 use hub::gate::operations::{GetDevice, GetModule};
 use hub::gate::{Admitted, Details, Operation, Outcome, ProtocolLabel, Target};
-use hub::ids::{ConnectionId, HubName};
+use hub::identity::AuthenticationRevision;
+use hub::ids::{ConnectionId, HubName, IdentityId};
 use hub::time::{ManualClock, Timestamp};
 use hub::{Hub, HubConfig};
 
 use crate::caller::Caller;
 use crate::methods::Waiting;
-use crate::naive::{Naive, NaiveIdentity};
+use crate::naive::{Naive, NaiveAuthentication, NaiveIdentity};
 use crate::shown;
 
 /// The protocol all requests of the model name.
@@ -33,6 +34,8 @@ pub(crate) struct World {
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) sessions: BTreeMap<usize, DeviceSession>,
+    /// Credentials that were proven at some time, the newest last.
+    pub(crate) proofs: Vec<Proof>,
     /// Callers of methods that wait for their answer.
     pub(crate) calls: BTreeMap<usize, Waiting>,
     pub(crate) naive: Naive,
@@ -41,6 +44,14 @@ pub(crate) struct World {
     pub(crate) next_session: usize,
     /// Numbers calls of methods in their order.
     pub(crate) next_call: usize,
+}
+
+/// What an identity authenticated with once, and what a grant earned then remembers of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Proof {
+    pub(crate) identity: IdentityId,
+    pub(crate) authentication: NaiveAuthentication,
+    pub(crate) revision: AuthenticationRevision,
 }
 
 impl World {
@@ -55,6 +66,7 @@ impl World {
             hub,
             clock,
             sessions: BTreeMap::new(),
+            proofs: Vec::new(),
             calls: BTreeMap::new(),
             naive: Naive::at(now),
             log,
@@ -79,14 +91,14 @@ impl World {
         real: impl FnOnce(&Arc<Hub>, Admitted<O>) -> Result<T, HubError>,
         model: impl FnOnce(&mut Naive) -> Result<E, ErrorCode>,
     ) -> Option<(T, E)> {
-        self.both_until(by, None, target, connection, real, model)
+        self.both_with(by, &by.grant(None), target, connection, real, model)
     }
 
-    /// The same with a credential that expires.
-    pub(crate) fn both_until<O: Operation, T: Debug, E: Debug>(
+    /// The same with a certain grant of the caller.
+    pub(crate) fn both_with<O: Operation, T: Debug, E: Debug>(
         &mut self,
         by: &Caller,
-        expires_at: Option<Timestamp>,
+        grant: &Arc<Grant>,
         target: O::Target,
         connection: Option<u64>,
         real: impl FnOnce(&Arc<Hub>, Admitted<O>) -> Result<T, HubError>,
@@ -94,7 +106,7 @@ impl World {
     ) -> Option<(T, E)> {
         let details = Details { protocol: PROTOCOL, connection: connection.map(ConnectionId) };
         let journalled: Target = target.clone().into();
-        let admission = at_once(self.hub.gate().admit::<O>(&by.grant(expires_at), target, details));
+        let admission = at_once(self.hub.gate().admit::<O>(grant, target, details));
         let (outcome, done) = match (admission, by.may(O::NAME, &journalled)) {
             (Ok(admitted), true) => {
                 let is_host = by.host(O::NAME, &journalled);
@@ -120,7 +132,7 @@ impl World {
             (O::NAME, &journalled, outcome),
             "the journal"
         );
-        assert_eq!((entry.at, &entry.subject), (self.naive.now, &Some(by.grant(None).subject.clone())));
+        assert_eq!((entry.at, &entry.subject), (self.naive.now, &Some(grant.subject.clone())));
         done
     }
 
