@@ -4,20 +4,34 @@
 //! bench registry                        a hub in this process, growing to a million devices
 //! bench rest --emulator target/release/iothub-emulator
 //!                                       twins over TLS and SAS, against a bare axum handler in the same rounds
+//! bench device --loads connect,ingest-50,rtt
+//!                                       devices over MQTT and AMQP, beside mosquitto and a sink in the same rounds
+//! bench churn --devices 500 --secs 360   devices come and go over every transport; exit 1 where an invariant breaks
 //! bench check FILE.jsonl                exit 1 where a goal is missed
 //! ```
 //! Every run prints a table and, with `--out`, adds its rows to a file as JSON lines. Every load ends by itself.
 //!
-//! In reading order: `registry` and `rest` are the runs; `load` is the client, `servers` the processes it loads,
-//! `bare` the one that is the limit; `rows` what comes out, `goals` what it is held against.
+//! In reading order: `registry`, `rest`, `device` and `churn` are the runs; `load` is the HTTP client, `mqtt`, `amqp` and
+//! `wire` the devices', `servers` the processes they load and `target` the way in; `bare` and `sink` are the limits;
+//! `rows` and `histogram` what comes out, `goals` what it is held against.
 
+mod amqp;
 mod bare;
+mod churn;
+mod device;
+mod dice;
 mod goals;
+mod histogram;
+mod http;
 mod load;
+mod mqtt;
 mod registry;
 mod rest;
 mod rows;
 mod servers;
+mod sink;
+mod target;
+mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,18 +58,30 @@ enum Run {
         #[arg(long, default_value = "tests/bench/goals.toml")]
         goals: PathBuf,
     },
+    /// Lets devices come and go, and holds the hub to its invariants.
+    Churn(churn::Arguments),
+    /// Loads the emulator as devices do.
+    Device(device::Arguments),
     /// Grows a hub in this process and measures its operations at each size.
     Registry(registry::Arguments),
     /// Reads and patches twins over REST, TLS and SAS.
     Rest(rest::Arguments),
+    /// Serves what `device` measures against; started by it.
+    #[command(hide = true)]
+    Sink { state: PathBuf, certificate: PathBuf, key: PathBuf },
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().run {
         Run::Bare { state, body } => bare::run(&state, &body).map(|()| ExitCode::SUCCESS),
         Run::Check { rows, goals } => goals::check(&rows, &goals),
+        Run::Churn(arguments) => churn::run(&arguments),
+        Run::Device(arguments) => device::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Registry(arguments) => registry::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Rest(arguments) => rest::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Run::Sink { state, certificate, key } => {
+            sink::run(&state, &certificate, &key).map(|()| ExitCode::SUCCESS)
+        }
     };
     outcome.unwrap_or_else(|error| {
         rows::say(&format!("bench: {error:#}"));

@@ -1,11 +1,13 @@
 //! The processes a load is put on: started on free ports, asked for what they cost, ended with their owner.
+//!
+//! The emulator makes a certificate; sink and mosquitto are given the same one, so that handshakes cost the same.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -25,17 +27,24 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     process: Child,
+    /// Where the loads of this server connect; the HTTPS port of the emulator.
     pub(crate) address: SocketAddr,
     state: TempDir,
 }
 
+/// What mosquitto asks its clients for.
+pub(crate) const MOSQUITTO_LOGIN: &str = "bench";
+/// What the emulator calls its certificate and key.
+const CERTIFICATE: &str = "server.pem";
+const KEY: &str = "server.key";
+
 impl Server {
-    /// The emulator, its logs off as far as warnings.
+    /// The emulator, its logs off but for faults of its own.
     pub(crate) async fn emulator(program: &Path) -> anyhow::Result<Self> {
         let state = tempfile::tempdir()?;
         let mut command = Command::new(program);
         command
-            .args(["serve", "--bind", "127.0.0.1", "--log-level", "warn", "--state-dir"])
+            .args(["serve", "--bind", "127.0.0.1", "--log-level", "error", "--state-dir"])
             .arg(state.path());
         for port in ["https", "mqtts", "amqps", "amqp", "admin"] {
             command.args([format!("--{port}-port"), "0".to_owned()]);
@@ -55,6 +64,51 @@ impl Server {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("bare").arg(state.path()).arg(file);
         Self::start("bare", command, state, ADDRESS_FILE, |text| text.trim().parse().ok()).await
+    }
+
+    /// The limit of the MQTT loads, with the certificate of `emulator`.
+    pub(crate) async fn sink(emulator: &Self) -> anyhow::Result<Self> {
+        let state = tempfile::tempdir()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("sink").arg(state.path()).args([emulator.file(CERTIFICATE), emulator.file(KEY)]);
+        Self::start("sink", command, state, ADDRESS_FILE, |text| text.trim().parse().ok()).await
+    }
+
+    /// Debian's mosquitto with the certificate of `emulator`: a password for everybody, nothing on disk, nothing
+    /// held back. It cannot choose a port itself, and says nothing when it listens.
+    pub(crate) async fn mosquitto(emulator: &Self) -> anyhow::Result<Self> {
+        let state = tempfile::tempdir()?;
+        let (config, passwords) = (state.path().join("conf"), state.path().join("passwords"));
+        let made = Command::new("mosquitto_passwd")
+            .args(["-b", "-c"])
+            .arg(&passwords)
+            .args([MOSQUITTO_LOGIN, MOSQUITTO_LOGIN])
+            .stderr(Stdio::null())
+            .status()
+            .await;
+        ensure!(
+            made.context("mosquitto_passwd (Debian's package mosquitto)")?.success(),
+            "mosquitto_passwd failed"
+        );
+        let address = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+        let text = format!(
+            "persistence false\nset_tcp_nodelay true\nmax_inflight_messages 0\nmax_queued_messages 0\n\
+             log_type error\nallow_anonymous false\nuser root\npassword_file {}\nlistener {} 127.0.0.1\n\
+             certfile {}\nkeyfile {}\n",
+            passwords.display(),
+            address.port(),
+            emulator.file(CERTIFICATE).display(),
+            emulator.file(KEY).display(),
+        );
+        std::fs::write(&config, text)?;
+        std::fs::write(state.path().join(ADDRESS_FILE), address.to_string())?;
+        let mut command = Command::new("mosquitto");
+        command.arg("-c").arg(&config).stderr(Stdio::null());
+        let listens = |text: &str| {
+            let address = text.trim().parse().ok()?;
+            std::net::TcpStream::connect(address).ok().map(|_| address)
+        };
+        Self::start("mosquitto", command, state, ADDRESS_FILE, listens).await
     }
 
     async fn start(
@@ -81,8 +135,24 @@ impl Server {
 
     /// Who connects to it, trusting the certificate it made.
     pub(crate) fn connector(&self) -> anyhow::Result<Connector> {
-        let root = std::fs::read(self.state.path().join(iothub_emulator::certificates::ROOT_CERTIFICATE))?;
-        Connector::new(self.address, &root)
+        Connector::new(self.address, &self.root()?)
+    }
+
+    /// Where the emulator has this port.
+    pub(crate) fn port(&self, name: &str) -> anyhow::Result<SocketAddr> {
+        let endpoints: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(self.file("endpoints.json"))?)?;
+        let first = endpoints.get(name).and_then(|addresses| addresses.get(0)?.as_str());
+        Ok(first.context("no such port")?.parse()?)
+    }
+
+    /// The root that signed the emulator's certificate.
+    pub(crate) fn root(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(std::fs::read(self.file(iothub_emulator::certificates::ROOT_CERTIFICATE))?)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.state.path().join(name)
     }
 
     /// User and system time so far, in seconds.
