@@ -169,7 +169,7 @@ impl<'a> Client<'a> {
         let queue = device.identity().device.clone();
         let by =
             self.admit::<ReceiveCloudToDevice>(device, queue).await.map_err(|_logged| Ending::Refused)?;
-        self.head.hub.lock_next_message(by, None).map_err(Ending::Failed)
+        self.head.hub.lock_next_message(by).map_err(Ending::Failed)
     }
 
     async fn settle_message(

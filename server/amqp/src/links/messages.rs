@@ -96,7 +96,7 @@ impl Links<'_> {
         let hub = &self.head.hub;
         let (grant, device) = (connected.session.grant(), identity.device.clone());
         let admitted = hub.gate().admit::<ReceiveCloudToDevice>(&grant, device, self.details).await?;
-        hub.lock_next_message(admitted, None)
+        hub.lock_next_message(admitted)
     }
 
     async fn settle_message(

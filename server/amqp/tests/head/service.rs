@@ -75,7 +75,7 @@ async fn refused(client: &mut Raw, message: &[u8]) -> String {
 /// What a device without a session finds first in its queue.
 async fn queued(world: &World, device: &IdentityId) -> LockedMessage {
     let by = world.owner::<ReceiveCloudToDevice>(device.device.clone()).await;
-    world.hub.lock_next_message(by, None).unwrap().expect("a message is queued")
+    world.hub.lock_next_message(by).unwrap().expect("a message is queued")
 }
 
 #[tokio::test]

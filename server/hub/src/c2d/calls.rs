@@ -40,7 +40,7 @@ impl Hub {
         by.conclude(sent)
     }
 
-    /// Hands out the oldest message nobody holds, for `lock_for` or the default of one minute.
+    /// Hands out the oldest message nobody holds, locked for a minute.
     ///
     /// # Errors
     /// `DeviceNotFound`; `IotHubUnauthorizedAccess` when the session of the connection ended or the device is
@@ -48,13 +48,13 @@ impl Hub {
     pub fn lock_next_message(
         &self,
         by: Admitted<ReceiveCloudToDevice>,
-        lock_for: Option<Duration>,
     ) -> Result<Option<LockedMessage>, HubError> {
-        let locked = self.lock_next(&by, lock_for);
+        let locked = self.lock_next(&by, limits::C2D_LOCK);
         by.conclude(locked)
     }
 
-    /// The same for a device that asks over HTTPS and has no session: nobody holds the lock but who knows its token.
+    /// The same for a device that asks over HTTPS and has no session: nobody holds the lock but who knows its token, and
+    /// it lasts for as long as the device asks, within limits.
     ///
     /// # Errors
     /// As [`Self::lock_next_message`].
@@ -63,6 +63,8 @@ impl Hub {
         by: Admitted<PollCloudToDevice>,
         lock_for: Option<Duration>,
     ) -> Result<Option<LockedMessage>, HubError> {
+        let lock_for = lock_for
+            .map_or(limits::C2D_LOCK, |asked| asked.clamp(limits::C2D_LOCK_MIN, limits::C2D_LOCK_MAX));
         let locked = self.lock_next(&by, lock_for);
         by.conclude(locked)
     }
@@ -70,11 +72,9 @@ impl Hub {
     fn lock_next<O: Operation<Target = DeviceId>>(
         &self,
         by: &Admitted<O>,
-        lock_for: Option<Duration>,
+        lock_for: Duration,
     ) -> Result<Option<LockedMessage>, HubError> {
         let (at, connection) = (by.at(), by.connection());
-        let lock_for = lock_for
-            .map_or(limits::C2D_LOCK, |asked| asked.clamp(limits::C2D_LOCK_MIN, limits::C2D_LOCK_MAX));
         let mut locked = None;
         self.with_queue(by, |state, queue| {
             let holder = holder(state, connection, at)?;

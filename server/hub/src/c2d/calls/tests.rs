@@ -32,7 +32,7 @@ fn take(hub: &Hub, device: &IdentityId, connection: u64) -> Result<Option<Locked
         device.device.clone(),
         connection,
     )?;
-    hub.lock_next_message(by, None)
+    hub.lock_next_message(by)
 }
 
 fn settle(
