@@ -134,6 +134,8 @@ pub(crate) mod query {
     pub(crate) const MODULE: &str = "module";
     /// Refuses a message for good, with any value or none.
     pub(crate) const REJECT: &str = "reject";
+    /// What iot-device-client 2.5.0 of Java calls it: it starts its query twice.
+    pub(crate) const REJECT_OF_JAVA: &str = "?reject";
 }
 
 /// Headers (contract/rest.md 0.3, 0.4), in the lower case HTTP libraries want.

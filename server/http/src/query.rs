@@ -11,7 +11,9 @@ use percent_encoding::percent_decode_str;
 /// What is not UTF-8 becomes U+FFFD, which no value here may hold: a parameter that was given is never overlooked.
 pub(crate) fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<Cow<'a, str>> {
     let pairs = uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let (_, value) = pairs.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+    let (_, value) = pairs
+        .into_iter()
+        .find(|(key, _)| percent_decode_str(key).decode_utf8_lossy().eq_ignore_ascii_case(name))?;
     Some(percent_decode_str(value).decode_utf8_lossy())
 }
 
@@ -29,6 +31,7 @@ mod tests {
         assert_eq!(value("?top=5&api-version=2021-04-12", "api-version").as_deref(), Some("2021-04-12"));
         assert_eq!(value("?API-Version=a%2Db", "api-version").as_deref(), Some("a-b"));
         assert_eq!(value("?reject", "reject").as_deref(), Some(""));
+        assert_eq!(value("?api-version=1&%3Freject=true", "?reject").as_deref(), Some("true"));
         assert_eq!(value("?device=a+b%2B", "device").as_deref(), Some("a+b+"));
     }
 

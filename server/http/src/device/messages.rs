@@ -19,7 +19,7 @@ use hub::json::shown;
 
 use crate::error::Answer;
 use crate::extract::{Caller, DevicePath, IdentityCaller, LockPath};
-use crate::names::query::{LOCK_TIMEOUT, REJECT};
+use crate::names::query::{LOCK_TIMEOUT, REJECT, REJECT_OF_JAVA};
 use crate::{json, properties, query, render};
 
 pub(super) async fn receive(
@@ -43,7 +43,7 @@ pub(super) async fn complete_or_reject(
     lock: LockPath,
     uri: Uri,
 ) -> Answer {
-    let is_rejected = query::parameter(&uri, REJECT).is_some();
+    let is_rejected = [REJECT, REJECT_OF_JAVA].iter().any(|name| query::parameter(&uri, name).is_some());
     let how = if is_rejected { Settlement::Reject } else { Settlement::Complete };
     settle(state, caller, device, lock, how).await
 }
