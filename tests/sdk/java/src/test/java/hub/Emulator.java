@@ -1,12 +1,23 @@
 package hub;
 
+import com.google.gson.Gson;
+import com.google.gson.JsonObject;
 import com.microsoft.azure.sdk.iot.service.methods.DirectMethodsClient;
 import com.microsoft.azure.sdk.iot.service.registry.Device;
+import com.microsoft.azure.sdk.iot.service.registry.DeviceConnectionState;
 import com.microsoft.azure.sdk.iot.service.registry.Module;
 import com.microsoft.azure.sdk.iot.service.registry.RegistryClient;
 import com.microsoft.azure.sdk.iot.service.registry.RegistryIdentity;
 import com.microsoft.azure.sdk.iot.service.twin.TwinClient;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse.BodyHandlers;
+import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.Callable;
+import java.util.concurrent.TimeUnit;
 
 /**
  * Where the hub is (scenarios/with-emulator says so in the environment), and the clients of its owner.
@@ -18,6 +29,11 @@ final class Emulator {
     static final String HOST_NAME = "127.0.0.1";
     static final String OWNER =
             System.getenv("IOTHUB_CONNECTION_STRING").replaceFirst("HostName=[^;]*", "HostName=" + HOST_NAME);
+
+    /** Longest wait for something that must happen. */
+    private static final long PATIENCE_S = 30;
+
+    private static final HttpClient HTTP = HttpClient.newHttpClient();
 
     static final RegistryClient REGISTRY = new RegistryClient(OWNER);
     static final TwinClient TWINS = new TwinClient(OWNER);
@@ -40,5 +56,57 @@ final class Emulator {
         String module = identity instanceof Module named ? "ModuleId=%s;".formatted(named.getId()) : "";
         return "HostName=%s;DeviceId=%s;%sSharedAccessKey=%s"
                 .formatted(HOST_NAME, identity.getDeviceId(), module, identity.getPrimaryKey());
+    }
+
+    /** What the built-in event hub holds of a device, newest first. */
+    static List<JsonObject> events(String device) throws Exception {
+        return objects("/admin/events?device=" + device);
+    }
+
+    /** The connections a device has now. */
+    static List<JsonObject> connections(String device) throws Exception {
+        return objects("/admin/connections").stream()
+                .filter(connection -> connection.get("deviceId").getAsString().equals(device))
+                .toList();
+    }
+
+    /** What the journal holds of the connects of a device, newest first. */
+    static List<JsonObject> connects(String device) throws Exception {
+        return objects("/admin/journal?device=" + device).stream()
+                .filter(entry -> entry.get("operation").getAsString().equals("Connect"))
+                .toList();
+    }
+
+    /** Whether the registry has the device as connected. */
+    static boolean isConnected(String device) throws Exception {
+        return REGISTRY.getDevice(device).getConnectionState() == DeviceConnectionState.Connected;
+    }
+
+    /** The next element, which must come. */
+    static <T> T next(BlockingQueue<T> queue) throws InterruptedException {
+        T element = queue.poll(PATIENCE_S, TimeUnit.SECONDS);
+        if (element == null) {
+            throw new AssertionError("nothing came within %s s".formatted(PATIENCE_S));
+        }
+        return element;
+    }
+
+    /** Asks {@code observed} until it is true. */
+    static void until(String what, Callable<Boolean> observed) throws Exception {
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_S);
+        while (!observed.call()) {
+            if (System.nanoTime() > deadline) {
+                throw new AssertionError("%s: not within %s s".formatted(what, PATIENCE_S));
+            }
+        }
+    }
+
+    private static List<JsonObject> objects(String path) throws Exception {
+        URI address = URI.create(System.getenv("IOTHUB_EMULATOR_ADMIN_URL") + path);
+        var response = HTTP.send(HttpRequest.newBuilder(address).build(), BodyHandlers.ofString());
+        if (response.statusCode() != 200) {
+            throw new AssertionError("%s: %s %s".formatted(address, response.statusCode(), response.body()));
+        }
+        return List.of(new Gson().fromJson(response.body(), JsonObject[].class));
     }
 }
