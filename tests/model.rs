@@ -98,7 +98,7 @@ fn episode(seed: u64) -> usize {
             _ => sessions::step(&mut world, &mut dice),
         }
         methods::settle(&mut world);
-        invariants::check(&world);
+        invariants::check(&mut world);
     }
     for handle in world.sessions.keys().copied().collect::<Vec<_>>() {
         sessions::read(&mut world, handle);

@@ -122,7 +122,7 @@ fn delete_module(world: &mut World, dice: &mut Dice) {
 
 /// One more module than a device takes.
 fn fill_with_modules(world: &mut World, dice: &mut Dice) {
-    let device = ids::device(dice);
+    let device = ids::identity(dice, &world.naive).device;
     world.log.step(format!("fill {device} with modules"));
     for n in 0..=50 {
         let module = ModuleId::parse(&format!("filler-{n}")).expect("a legal id");
@@ -213,14 +213,13 @@ pub(crate) fn device_spec(dice: &mut Dice, naive: &Naive) -> DeviceSpec {
     DeviceSpec {
         authentication: authentication_spec(dice),
         status: dice.pick(&[None, None, Some(DeviceStatus::Enabled), Some(DeviceStatus::Disabled)]),
-        status_reason: dice.pick(&[
-            None,
-            None,
-            Some(String::new()),
-            Some("ü".repeat(128)),
-            Some("r".repeat(129)),
-        ]),
-        iot_edge: dice.pick(&[None, None, None, Some(false), Some(true)]),
+        status_reason: match dice.below(24) {
+            0 => Some("r".repeat(129)),
+            1 => Some("ü".repeat(128)),
+            2 => Some(String::new()),
+            _ => None,
+        },
+        iot_edge: dice.pick(&[None, None, None, None, Some(false), Some(true), Some(true)]),
         device_scope: if dice.one_in(4) { Some(scope(dice, naive)) } else { None },
         parent_scopes: match dice.below(20) {
             0 => Some(vec![]),
@@ -238,14 +237,14 @@ pub(crate) fn module_spec(dice: &mut Dice) -> ModuleSpec {
 /// Mostly the scope of an edge device there is; else of one there was or never was, or no scope at all.
 fn scope(dice: &mut Dice, naive: &Naive) -> String {
     let now = naive.edge_scopes();
-    if !now.is_empty() && !dice.one_in(3) {
+    if !now.is_empty() && dice.one_in(2) {
         return dice.pick(&now);
     }
     let ever: Vec<_> = naive.scopes.iter().cloned().collect();
-    match dice.below(4) {
-        0 if !ever.is_empty() => dice.pick(&ever),
-        1 => "ms-azure-iot-edge://a-637541234567890123".to_owned(),
-        2 => "no scope".to_owned(),
+    match dice.below(6) {
+        0..=2 if !ever.is_empty() => dice.pick(&ever),
+        3 => "ms-azure-iot-edge://a-637541234567890123".to_owned(),
+        4 => "no scope".to_owned(),
         _ => String::new(),
     }
 }

@@ -121,7 +121,11 @@ fn proof(world: &mut World, dice: &mut Dice, by: &Caller) -> Option<Proof> {
         return None;
     }
     let older = world.proofs.iter().rev().filter(|proof| proof.identity == *identity);
-    let older = older.take(3).cloned().collect::<Vec<_>>();
+    // Rather one that went stale than one that did not.
+    let now = world.naive.identities.get(identity).map(|own| &own.authentication);
+    let (stale, good): (Vec<_>, Vec<_>) =
+        older.cloned().partition(|proof| Some(&proof.authentication) != now);
+    let older = if stale.is_empty() { good } else { stale };
     if !older.is_empty() && dice.one_in(2) {
         return Some(dice.pick(&older));
     }

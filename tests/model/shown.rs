@@ -79,20 +79,32 @@ pub(crate) fn module(module: &Module) -> Value {
     })
 }
 
+/// The documents as the hub writes them.
+pub(crate) fn written(twin: &Twin) -> Vec<u8> {
+    let mut text = b"[".to_vec();
+    twin.write_tags(&mut text);
+    text.push(b',');
+    twin.write_desired(&mut text);
+    text.push(b',');
+    twin.write_reported(&mut text);
+    text.push(b']');
+    text
+}
+
+/// All of a twin.
 pub(crate) fn twin(twin: &Twin) -> Value {
-    let written = |write: &dyn Fn(&mut Vec<u8>)| {
-        let mut text = Vec::new();
-        write(&mut text);
-        serde_json::from_slice::<Value>(&text).expect("the core writes JSON")
-    };
+    let mut shown = twin_head(twin);
+    shown["documents"] = serde_json::from_slice(&written(twin)).expect("the core writes JSON");
+    shown
+}
+
+/// A twin without its documents.
+pub(crate) fn twin_head(twin: &Twin) -> Value {
     json!({
         "id": twin.identity.to_string(),
         "etag": twin.etag.as_str(),
         "version": twin.version,
         "model": twin.model_id.as_deref().unwrap_or_default(),
-        "tags": written(&|out| twin.write_tags(out)),
-        "desired": written(&|out| twin.write_desired(out)),
-        "reported": written(&|out| twin.write_reported(out)),
         "owner etag": twin.owner.etag.as_str(),
         "enabled": twin.owner.status == DeviceStatus::Enabled,
         "reason": twin.owner.status_reason,
@@ -139,6 +151,14 @@ impl NaiveIdentity {
 
     /// The twin as services should see it; `device` is the identity's device.
     pub(crate) fn twin_shown(&self, id: &IdentityId, device: &Self) -> Value {
+        let (desired, reported) = (self.twin.desired.for_service(), self.twin.reported.for_service());
+        let mut shown = self.twin_head_shown(id, device);
+        shown["documents"] = json!([self.twin.tags, desired, reported]);
+        shown
+    }
+
+    /// The same without its documents.
+    pub(crate) fn twin_head_shown(&self, id: &IdentityId, device: &Self) -> Value {
         let device = device.shown(&IdentityId::device(id.device.clone()));
         let (scope, parents) = match id.is_module() {
             true => (Value::Null, json!([])),
@@ -149,9 +169,6 @@ impl NaiveIdentity {
             "etag": twin_etag(self.twin.etag),
             "version": self.twin.version,
             "model": self.twin.model_id,
-            "tags": self.twin.tags,
-            "desired": self.twin.desired.for_service(),
-            "reported": self.twin.reported.for_service(),
             "owner etag": self.etag,
             "enabled": device["enabled"],
             "reason": device["reason"],

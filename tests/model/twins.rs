@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::caller::{Caller, Demand};
 use crate::dice::Dice;
-use crate::naive::Naive;
+use crate::naive::{Naive, NaiveSession};
 use crate::naive_twin::{NaivePatch, is_legal};
 use crate::world::World;
 use crate::{documents, ids, shown};
@@ -23,7 +23,7 @@ pub(crate) fn step(world: &mut World, dice: &mut Dice) {
         1..=3 => change(world, dice, false),
         4 | 5 => change(world, dice, true),
         6 => read_own(world, dice),
-        7 if dice.one_in(20) => flood(world, dice),
+        7 if dice.one_in(12) => flood(world, dice),
         _ => report(world, dice),
     }
 }
@@ -85,10 +85,21 @@ fn apply(
     }
 }
 
-/// More changes than a mailbox holds.
+/// More changes than the mailbox of somebody who listens holds.
 fn flood(world: &mut World, dice: &mut Dice) {
-    let (id, demand) = (ids::identity(dice, &world.naive), Demand::of(dice, None));
-    for n in 0..130 {
+    let listens = |(handle, session): (&usize, &NaiveSession)| {
+        let listens = session.wants_desired && session.closed.is_none() && world.naive.is_live(*handle);
+        listens.then(|| session.identity.clone())
+    };
+    let listeners: Vec<_> = world.naive.sessions.iter().filter_map(listens).collect();
+    if listeners.is_empty() {
+        return;
+    }
+    let (id, demand) = (dice.pick(&listeners), Demand::ANY);
+    // Exactly full, or one too many.
+    let waiting = world.naive.sessions[&world.naive.identities[&id].live.expect("it listens")].unread.len();
+    let count = 128 - waiting + dice.below(2);
+    for n in 0..count {
         let body = json!({"properties": {"desired": {"flood": n}}});
         world.log.step(format!("patch twin {id} {demand:?}: {body}"));
         let patch = TwinPatch::parse(body.clone(), Arrays::Allowed).expect("a legal patch");
@@ -153,4 +164,9 @@ pub(crate) fn owner(world: &World, dice: &mut Dice) -> (IdentityId, Option<u64>)
 /// The twin as the model has it.
 pub(crate) fn expected(naive: &Naive, id: &IdentityId) -> Value {
     naive.identities[id].twin_shown(id, &naive.identities[&IdentityId::device(id.device.clone())])
+}
+
+/// The same without its documents.
+pub(crate) fn expected_head(naive: &Naive, id: &IdentityId) -> Value {
+    naive.identities[id].twin_head_shown(id, &naive.identities[&IdentityId::device(id.device.clone())])
 }

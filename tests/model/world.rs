@@ -39,12 +39,17 @@ pub(crate) struct World {
     /// Callers of methods that wait for their answer.
     pub(crate) calls: BTreeMap<usize, Waiting>,
     pub(crate) naive: Naive,
+    /// The twins as they were last compared.
+    pub(crate) seen: BTreeMap<IdentityId, SeenTwin>,
     pub(crate) log: Log,
     /// Numbers sessions in order of connecting.
     pub(crate) next_session: usize,
     /// Numbers calls of methods in their order.
     pub(crate) next_call: usize,
 }
+
+/// Generation and version in the model, documents of the hub.
+pub(crate) type SeenTwin = (Option<String>, u64, Vec<u8>);
 
 /// What an identity authenticated with once, and what a grant earned then remembers of it.
 #[derive(Clone, Debug)]
@@ -69,6 +74,7 @@ impl World {
             proofs: Vec::new(),
             calls: BTreeMap::new(),
             naive: Naive::at(now),
+            seen: BTreeMap::new(),
             log,
             next_session: 0,
             next_call: 0,
