@@ -61,7 +61,6 @@ struct Measure {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let rows = runtime.block_on(measure(arguments))?;
-    rows::append(&rows, arguments.out.as_deref())?;
     for load in &arguments.loads {
         let of_load: Vec<_> = rows.iter().filter(|row| row.load == *load).cloned().collect();
         rows::say(&rows::table(&of_load));
@@ -107,7 +106,10 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
                 let figures = run_one(load, target, measure).await;
                 let figures = figures.with_context(|| format!("{load} on the {}", target.name()))?;
                 if !figures.is_empty() {
-                    rows.push(Row::new(load, target.name(), round, &figures));
+                    let row = Row::new(load, target.name(), round, &figures);
+                    // At once: a load that fails later does not lose what was measured.
+                    rows::append(std::slice::from_ref(&row), arguments.out.as_deref())?;
+                    rows.push(row);
                 }
             }
         }

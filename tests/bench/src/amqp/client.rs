@@ -1,6 +1,8 @@
 //! A connection with one session: opened by SASL PLAIN or without SASL, links attached, messages sent within the
 //! credit that came.
 
+use std::collections::HashMap;
+
 use anyhow::{bail, ensure};
 
 use crate::amqp::frame::{self, AMQP_HEADER, Frame, SASL_HEADER, code};
@@ -22,10 +24,12 @@ pub(crate) struct Amqp {
     allowed: u32,
     /// Transfers of the hub that were read.
     incoming: u32,
+    /// Of each sender, the first delivery for which there is no credit.
+    credits: HashMap<Link, u32>,
 }
 
 /// A link by its handle; the hub uses the same number, since links are attached one after another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Link(pub(crate) u32);
 
 impl Amqp {
@@ -62,7 +66,8 @@ impl Amqp {
         frame::put(&mut wire.out, code::BEGIN, begin, &[]);
         wire.flush().await?;
         frame::header(&mut wire, AMQP_HEADER).await?;
-        let mut amqp = Self { wire, next_handle: 0, next_delivery: 0, allowed: 0, incoming: 0 };
+        let mut amqp =
+            Self { wire, next_handle: 0, next_delivery: 0, allowed: 0, incoming: 0, credits: HashMap::new() };
         let begun = amqp.until(|frame| frame.code == code::BEGIN).await?;
         amqp.allowed = begun.number(2).unwrap_or(0);
         Ok(amqp)
@@ -156,11 +161,15 @@ impl Amqp {
         if let (code::FLOW, Some(window)) = (frame.code, frame.number(1)) {
             self.allowed = frame.number(0).unwrap_or(0).wrapping_add(window);
         }
+        if let (code::FLOW, Some(link), Some(credit)) = (frame.code, frame.number(4), frame.number(6)) {
+            self.credits.insert(Link(link), frame.number(5).unwrap_or(0).wrapping_add(credit));
+        }
     }
 
-    /// Whether the hub's session takes a transfer now.
-    pub(crate) const fn may_transfer(&self) -> bool {
-        self.next_delivery < self.allowed
+    /// Whether the hub takes a transfer on the only sender of a connection now.
+    pub(crate) fn may_transfer(&self, link: Link) -> bool {
+        let credit_end = self.credits.get(&link).copied().unwrap_or(0);
+        self.next_delivery < self.allowed.min(credit_end)
     }
 
     /// Sends a message without flushing; its delivery id.

@@ -42,10 +42,10 @@ async fn send(mut amqp: Amqp, link: Link, span: Span) -> anyhow::Result<Histogra
     let message = Message::data(&[b'x'; BODY_BYTES]).bytes();
     let mut latency = Histogram::new();
     let mut sent = vec![span.from; UNDER_WAY as usize];
-    let (mut first, mut next, mut credit_end) = (0_u32, 0_u32, UNDER_WAY);
+    let (mut first, mut next) = (0_u32, 0_u32);
     while Instant::now() < span.to {
         let now = Instant::now();
-        while next - first < UNDER_WAY && next < credit_end && amqp.may_transfer() {
+        while next - first < UNDER_WAY && amqp.may_transfer(link) {
             next = amqp.transfer(link, &message) + 1;
             *sent.get_mut((next % UNDER_WAY) as usize).context("a slot of the window")? = now;
         }
@@ -72,9 +72,6 @@ async fn send(mut amqp: Amqp, link: Link, span: Span) -> anyhow::Result<Histogra
                         }
                     }
                     first = last + 1;
-                }
-                code::FLOW if frame.number(4) == Some(link.0) => {
-                    credit_end = frame.number(5).unwrap_or(0) + frame.number(6).unwrap_or(0);
                 }
                 code::DETACH | code::END | code::CLOSE => bail!("the hub ended it: {frame:?}"),
                 _ => {}
