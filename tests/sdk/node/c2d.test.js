@@ -76,23 +76,6 @@ describe('cloud-to-device messages', { concurrency: true }, () => {
         }
         await until(async () => await pending(device) === 0, 'the queue is empty');
       });
-
-      test('reach a device again that left and came back', async (t) => {
-        const device = await createDevice();
-        const client = await open(t, device, Protocol);
-        const messages = receive(client);
-        await service.send(device.deviceId, message('before'));
-        await client.complete(await messages.next());
-        await client.close();
-        await service.send(device.deviceId, message('while away'));
-        const again = await open(t, device, Protocol);
-        const messagesAgain = receive(again);
-        const got = await messagesAgain.next();
-        assert.equal(got.getData().toString(), 'while away');
-        await again.complete(got);
-        await service.send(device.deviceId, message('after'));
-        assert.equal((await messagesAgain.next()).getData().toString(), 'after');
-      });
     });
   }
 
@@ -129,7 +112,25 @@ describe('cloud-to-device messages', { concurrency: true }, () => {
     });
   }
 
+  // Over HTTPS a device cannot leave: a poll under way when it stops still takes a message.
   for (const { name, Protocol } of transports) {
+    test(`reach a device again that left and came back over ${name}`, async (t) => {
+      const device = await createDevice();
+      const client = await open(t, device, Protocol);
+      const messages = receive(client);
+      await service.send(device.deviceId, message('before'));
+      await client.complete(await messages.next());
+      await client.close();
+      await service.send(device.deviceId, message('while away'));
+      const again = await open(t, device, Protocol);
+      const messagesAgain = receive(again);
+      const got = await messagesAgain.next();
+      assert.equal(got.getData().toString(), 'while away');
+      await again.complete(got);
+      await service.send(device.deviceId, message('after'));
+      assert.equal((await messagesAgain.next()).getData().toString(), 'after');
+    });
+
     test(`go to the client that took the device over from another over ${name}`, async (t) => {
       const device = await createDevice();
       const first = await open(t, device, Protocol);
