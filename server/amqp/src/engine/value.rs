@@ -188,6 +188,10 @@ impl<'a> Cursor<'a> {
 
     /// The elements of a list, map or array; they must fill it exactly.
     fn elements(&mut self, constructor: u8, count: usize, depth: usize) -> Result<(), Malformed> {
+        if matches!(constructor, 0xC1 | 0xD1) && count % 2 == 1 {
+            // The decoder takes entries off in pairs, and would count below zero.
+            return Err(Malformed::new("a map whose last key has no value"));
+        }
         if matches!(constructor >> 4, 0xE | 0xF) {
             self.array(count, depth)?;
         } else {
@@ -260,6 +264,16 @@ mod tests {
             (&[0x45, 0xFF], 1),
         ] {
             assert_eq!(encoded_len(bytes), Ok(length), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_map_has_a_value_for_every_key() {
+        for map in [&[0xC1, 3, 2, 0x40, 0x41][..], &[0xD1, 0, 0, 0, 6, 0, 0, 0, 2, 0x40, 0x41]] {
+            assert_eq!(encoded_len(map), Ok(map.len()), "{map:02x?}");
+        }
+        for map in [&[0xC1, 2, 1, 0x40][..], &[0xD1, 0, 0, 0, 5, 0, 0, 0, 1, 0x40]] {
+            assert!(encoded_len(map).is_err(), "{map:02x?}");
         }
     }
 
