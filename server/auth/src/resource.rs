@@ -4,6 +4,7 @@
 //! has up to three readings. Whoever authenticates takes the first that fits; the signature is over the raw text
 //! and is none of this file's business.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use hub::ids::IdentityId;
@@ -20,8 +21,12 @@ impl Resource {
     pub fn parse(raw: &str) -> Self {
         let once = decoded(raw);
         let twice = once.as_deref().and_then(decoded);
-        let mut readings: Vec<Reading> = Vec::with_capacity(3);
-        for text in [once.as_deref(), twice.as_deref(), Some(raw)].into_iter().flatten() {
+        let mut readings: Vec<Reading> = Vec::with_capacity(1);
+        let texts = [once.as_deref(), twice.as_deref(), Some(raw)];
+        for (n, text) in texts.iter().enumerate().filter_map(|(n, text)| Some((n, (*text)?))) {
+            if texts[..n].contains(&Some(text)) {
+                continue;
+            }
             let reading = Reading::of(text);
             // A host with an escape in it means that text has not been decoded often enough.
             if !reading.host.as_str().contains('%') && !readings.contains(&reading) {
@@ -152,7 +157,9 @@ impl HostName {
                 _ => text,
             },
         };
-        Self(host.trim_end_matches('.').to_ascii_lowercase().into())
+        let mut name: Box<str> = host.trim_end_matches('.').into();
+        name.make_ascii_lowercase();
+        Self(name)
     }
 
     /// The name as text.
@@ -167,8 +174,8 @@ impl fmt::Display for HostName {
     }
 }
 
-fn decoded(text: &str) -> Option<String> {
-    percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
+fn decoded(text: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(text).decode_utf8().ok()
 }
 
 #[cfg(test)]

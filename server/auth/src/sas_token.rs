@@ -124,7 +124,7 @@ impl fmt::Debug for SasToken {
 }
 
 fn signed_text(sr: &str, se: &str) -> String {
-    format!("{sr}\n{se}")
+    [sr, se].join("\n")
 }
 
 fn mac(key: &[u8], text: &str) -> [u8; 32] {
@@ -136,7 +136,8 @@ fn mac(key: &[u8], text: &str) -> [u8; 32] {
 /// A raw `+` is a base64 digit here, never a space; a space can only be a `+` somebody form-decoded.
 fn signature(sig: &str) -> Result<Box<[u8]>, HubError> {
     let text = percent_decode_str(sig).decode_utf8().map_err(|_| malformed("'sig' is not UTF-8"))?;
-    let bytes = BASE64.decode(text.replace(' ', "+")).map_err(|_| malformed("'sig' is not base64"))?;
+    let text = if text.contains(' ') { text.replace(' ', "+").into() } else { text };
+    let bytes = BASE64.decode(&*text).map_err(|_| malformed("'sig' is not base64"))?;
     Ok(bytes.into())
 }
 

@@ -18,11 +18,10 @@ use hub::c2d::LockToken;
 use hub::error::{ErrorCode, HubError};
 use hub::gate::{Admitted, Details, Operation, ProtocolLabel};
 use hub::ids::{DeviceId, IdentityId, IfMatch, ModuleId};
-use net::PeerInfo;
 
 use crate::error::Failure;
 use crate::layers::body;
-use crate::state::HttpState;
+use crate::state::{Connection, HttpState};
 use crate::{json, names};
 
 /// Whoever sends a call, proven, and the version they speak. Nothing can be done without one.
@@ -80,8 +79,9 @@ impl FromRequestParts<HttpState> for IdentityCaller {
 }
 
 /// How REST calls appear in the journal.
-pub(crate) fn details(peer: Option<&PeerInfo>) -> Details {
-    Details { protocol: ProtocolLabel("https"), connection: peer.map(|peer| peer.connection) }
+pub(crate) fn details(connection: Option<&Arc<Connection>>) -> Details {
+    let connection = connection.map(|connection| connection.peer.connection);
+    Details { protocol: ProtocolLabel("https"), connection }
 }
 
 /// The device a path names.

@@ -47,7 +47,9 @@ use hub::Hub;
 pub use crate::admin::admin_router;
 use crate::error::Failure;
 use crate::routes::Routes;
-pub use crate::state::{AdminState, ConnectionPermit, HttpState, Listener, ListenerState, Readiness};
+pub use crate::state::{
+    AdminState, Connection, ConnectionPermit, HttpState, Listener, ListenerState, Readiness,
+};
 
 /// Everything the HTTPS port answers: REST for services, WebSockets for devices (contract/rest.md 1).
 pub fn hub_router(state: HttpState) -> Router {

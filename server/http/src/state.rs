@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use auth::{Authenticator, CertificateAuthorities};
 use hub::Hub;
-use net::StreamHead;
+use net::{PeerInfo, StreamHead};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -15,9 +15,8 @@ use tokio_util::task::TaskTracker;
 
 /// Everything [`crate::hub_router`] needs.
 ///
-/// The accept loop adds to every request, as axum/http extensions: a [`net::PeerInfo`] and the connection's
-/// [`CancellationToken`] (both required for WebSocket upgrades; REST does without), and a
-/// [`ConnectionPermit`] if it counts connections. TLS and `hyper`'s `with_upgrades()` are the accept loop's.
+/// The accept loop adds to every request, as an axum/http extension, its `Arc<`[`Connection`]`>`; WebSocket upgrades
+/// need it, REST does without. TLS and `hyper`'s `with_upgrades()` are the accept loop's.
 #[derive(Clone, Debug)]
 pub struct HttpState {
     /// The core.
@@ -32,6 +31,17 @@ pub struct HttpState {
     pub upgraded: TaskTracker,
     /// Cancelled: upgraded connections that did not end are cut off.
     pub cut: CancellationToken,
+}
+
+/// What the accept loop knows of a connection; its requests share it.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The client.
+    pub peer: PeerInfo,
+    /// Cancelled when connections are to say goodbye.
+    pub drain: CancellationToken,
+    /// The connection's slot, if connections are counted.
+    pub permit: Option<ConnectionPermit>,
 }
 
 /// Whatever the accept loop wants alive as long as the connection, such as a slot of its connection limit. A

@@ -17,12 +17,11 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::routing::get;
 use hub::error::{ErrorCode, HubError};
 use net::{Carrier, Io, PeerInfo, StreamHead};
-use tokio_util::sync::CancellationToken;
 
 use self::byte_stream::{ByteStream, MESSAGE_BYTES};
 use crate::error::Answer;
 use crate::names;
-use crate::state::{ConnectionPermit, HttpState};
+use crate::state::{Connection, HttpState};
 
 /// Read buffer of one WebSocket; ours, so that an idle one stays small.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
@@ -34,18 +33,17 @@ pub(crate) fn routes() -> Router<HttpState> {
 async fn upgrade(
     State(state): State<HttpState>,
     headers: HeaderMap,
-    peer: Result<Extension<PeerInfo>, ExtensionRejection>,
-    drain: Result<Extension<CancellationToken>, ExtensionRejection>,
-    permit: Option<Extension<ConnectionPermit>>,
+    connection: Result<Extension<Arc<Connection>>, ExtensionRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer {
     let mut upgrade =
         upgrade.map_err(|rejection| bad_request(format!("This is no WebSocket upgrade: {rejection}.")))?;
-    let (Ok(Extension(peer)), Ok(Extension(drain))) = (peer, drain) else {
+    let Ok(Extension(connection)) = connection else {
         return Err(HubError::new(ErrorCode::ServerError, "The connection cannot be upgraded.")
-            .with_reason("the accept loop attached no PeerInfo or CancellationToken")
+            .with_reason("the accept loop attached no Connection")
             .into());
     };
+    let Connection { peer, drain, permit } = Connection::clone(&connection);
     let (head, spelling) = choose(&state, &headers)?;
     upgrade.set_selected_protocol(spelling);
     let (tracked, cut) = (state.upgraded.token(), state.cut);

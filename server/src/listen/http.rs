@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use http_head::ConnectionPermit;
+use http_head::{Connection, ConnectionPermit};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,7 +19,7 @@ use super::AcceptLimits;
 use super::write_limit::WriteLimit;
 
 /// Serves one connection to its end, which also comes when its first request or its reading takes too long. Each request
-/// carries the peer, the drain token and the connection's slot as extensions. Once `drain` is cancelled the request
+/// carries what is known of the connection as an extension. Once `drain` is cancelled the request
 /// at hand is answered and the connection closed.
 pub(super) async fn serve(
     io: Io,
@@ -31,13 +31,11 @@ pub(super) async fn serve(
 ) {
     let has_asked = Arc::new(AtomicBool::new(false));
     let service = {
-        let (has_asked, drain) = (Arc::clone(&has_asked), drain.clone());
+        let has_asked = Arc::clone(&has_asked);
+        let connection = Arc::new(Connection { peer, drain: drain.clone(), permit: Some(slot) });
         service_fn(move |mut request: Request<Incoming>| {
             has_asked.store(true, Ordering::Relaxed);
-            let extensions = request.extensions_mut();
-            extensions.insert(peer.clone());
-            extensions.insert(drain.clone());
-            extensions.insert(slot.clone());
+            request.extensions_mut().insert(Arc::clone(&connection));
             router.clone().call(request)
         })
     };

@@ -12,9 +12,8 @@ use hub::access::Grant;
 use hub::error::{ErrorCode, HubError};
 use hub::gate::Details;
 use hub::ids::IdentityId;
-use net::PeerInfo;
 
-use crate::state::HttpState;
+use crate::state::{Connection, HttpState};
 
 /// The grant of whoever a request proves to come from. A `claimed` identity is who the path says is calling.
 ///
@@ -27,8 +26,8 @@ pub(crate) fn grant(
     details: Details,
 ) -> Result<Arc<Grant>, HubError> {
     let host = request.uri.host().or_else(|| request.headers.get(header::HOST)?.to_str().ok());
-    let peer = request.extensions.get::<PeerInfo>();
-    let certificates = peer.and_then(|peer| peer.certificates.as_deref());
+    let connection = request.extensions.get::<Arc<Connection>>();
+    let certificates = connection.and_then(|connection| connection.peer.certificates.as_deref());
     let granted = match (request.headers.get(header::AUTHORIZATION), certificates) {
         (Some(header), _) => {
             // A value that is not ASCII is no token either; the authenticator says so in its own words.

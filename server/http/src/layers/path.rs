@@ -3,6 +3,8 @@
 //! The path is rewritten to the spelling of its template before the router sees it. Ids are passed on exactly as
 //! they came, still percent-encoded: a `%2F` inside an id never becomes a separator, and case counts.
 
+use std::borrow::Cow;
+
 use axum::extract::Request;
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
@@ -19,37 +21,44 @@ pub(crate) fn canonicalize(mut request: Request) -> Request {
 }
 
 fn canonical_uri(uri: &Uri) -> Option<Uri> {
-    let path = canonical(uri.path()).filter(|path| path != uri.path())?;
+    let path = match canonical(uri.path())? {
+        Cow::Borrowed(spelled_right) if spelled_right.len() == uri.path().len() => return None,
+        path => path,
+    };
     let path_and_query = match uri.query() {
         Some(query) => format!("{path}?{query}"),
-        None => path,
+        None => path.into_owned(),
     };
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(path_and_query).ok()?);
     Uri::from_parts(parts).ok()
 }
 
-fn canonical(path: &str) -> Option<String> {
+/// `path` as its route spells it; `None` for a path of no route.
+fn canonical(path: &str) -> Option<Cow<'_, str>> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    names::path::TEMPLATES.iter().find_map(|template| spell(template, path))
+    let template = names::path::TEMPLATES.iter().find(|template| is_of_shape(path, template))?;
+    if segments(path, template).all(|(segment, expected)| is_id(expected) || segment == expected) {
+        return Some(Cow::Borrowed(path));
+    }
+    let spell = |(segment, expected)| if is_id(expected) { segment } else { expected };
+    Some(Cow::Owned(segments(path, template).map(spell).collect::<Vec<_>>().join("/")))
 }
 
-/// `path` in the spelling of `template`, if it is of that shape.
-fn spell(template: &str, path: &str) -> Option<String> {
-    let mut spelled = String::with_capacity(path.len());
-    let mut segments = path.split('/');
-    for (index, expected) in template.split('/').enumerate() {
-        let segment = segments.next()?;
-        let is_id = expected.starts_with('{');
-        if is_id && segment.is_empty() || !is_id && !expected.eq_ignore_ascii_case(segment) {
-            return None;
-        }
-        if index > 0 {
-            spelled.push('/');
-        }
-        spelled.push_str(if is_id { segment } else { expected });
-    }
-    segments.next().is_none().then_some(spelled)
+fn is_of_shape(path: &str, template: &str) -> bool {
+    let fits = |(segment, expected): (&str, &str)| match is_id(expected) {
+        true => !segment.is_empty(),
+        false => expected.eq_ignore_ascii_case(segment),
+    };
+    path.split('/').count() == template.split('/').count() && segments(path, template).all(fits)
+}
+
+fn segments<'a>(path: &'a str, template: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    path.split('/').zip(template.split('/'))
+}
+
+fn is_id(expected: &str) -> bool {
+    expected.starts_with('{')
 }
 
 #[cfg(test)]
@@ -88,6 +97,12 @@ mod tests {
     fn the_query_survives_a_rewrite() {
         let uri = Uri::from_static("/DEVICES/?top=5&api-version=2021-04-12");
         assert_eq!(canonical_uri(&uri).unwrap(), "/devices?top=5&api-version=2021-04-12");
+    }
+
+    #[test]
+    fn a_path_spelled_right_is_not_rewritten() {
+        assert_eq!(canonical_uri(&Uri::from_static("/devices/D1/modules?top=5")), None);
+        assert_eq!(canonical_uri(&Uri::from_static("/devices/D1/modules/")).unwrap(), "/devices/D1/modules");
     }
 
     #[test]

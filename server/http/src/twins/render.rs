@@ -3,6 +3,8 @@
 //!
 //! The core writes the sections as JSON text, so the members before and after them are written apart.
 
+use std::borrow::Cow;
+
 use axum::response::Response;
 use hub::ids::ModuleId;
 use hub::time::Timestamp;
@@ -54,9 +56,9 @@ struct Before<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status_reason: Option<&'a str>,
     /// Spelled `statusUpdatedTime` in the identity.
-    status_update_time: String,
+    status_update_time: Cow<'static, str>,
     connection_state: &'static str,
-    last_activity_time: String,
+    last_activity_time: Cow<'static, str>,
     cloud_to_device_message_count: usize,
     authentication_type: &'static str,
     x509_thumbprint: ThumbprintsJson<'a>,
@@ -107,6 +109,6 @@ impl From<&TwinOwner> for After {
     }
 }
 
-fn stamp(at: Option<Timestamp>) -> String {
-    at.map_or_else(|| term::UNSET_IN_TWIN.to_owned(), |at| at.to_string())
+fn stamp(at: Option<Timestamp>) -> Cow<'static, str> {
+    at.map_or(Cow::Borrowed(term::UNSET_IN_TWIN), |at| Cow::Owned(at.to_string()))
 }

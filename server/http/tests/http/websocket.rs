@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use auth::PeerCertificates;
-use axum::Extension;
 use axum::extract::Request;
 use axum::middleware::map_request;
 use futures_util::{SinkExt as _, StreamExt as _};
-use http_head::ConnectionPermit;
+use http_head::{Connection, ConnectionPermit};
 use hub::ids::ConnectionId;
 use net::{Carrier, Io, PeerInfo, StreamHead};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -76,12 +75,14 @@ impl Server {
             certificates: Some(Arc::new(PeerCertificates::new(vec![vec![1, 2, 3]]))),
         };
         let lender = slots.clone();
+        let watched = drain.clone();
         let lend = map_request(move |mut request: Request| {
-            request.extensions_mut().insert(ConnectionPermit::new(lender.token()));
+            let (peer, drain) = (peer.clone(), watched.clone());
+            let permit = Some(ConnectionPermit::new(lender.token()));
+            request.extensions_mut().insert(Arc::new(Connection { peer, drain, permit }));
             std::future::ready(request)
         });
-        let router =
-            harness.router.clone().layer(Extension(peer)).layer(Extension(drain.clone())).layer(lend);
+        let router = harness.router.clone().layer(lend);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task =

@@ -54,10 +54,12 @@ impl Journal {
     /// Adds an entry, forgetting the oldest when full.
     pub fn record(&self, entry: JournalEntry) {
         let mut entries = self.0.lock();
-        if entries.len() == limits::JOURNAL_ENTRIES {
-            entries.pop_front();
-        }
+        let is_full = entries.len() == limits::JOURNAL_ENTRIES;
+        let oldest = if is_full { entries.pop_front() } else { None };
         entries.push_back(entry);
+        drop(entries);
+        // Outside the lock every operation takes.
+        drop(oldest);
     }
 
     /// At most `newest` entries, newest first, of one identity (a device with its modules) or of all.

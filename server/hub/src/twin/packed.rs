@@ -34,7 +34,7 @@ pub(crate) fn pack(section: &Section, out: &mut Vec<u8>) {
         put_number(stamp.version.map_or(0, |version| version + 1), out);
     }
     put_number(index_of(section.stamp, &stamps), out);
-    put_members(&section.members, &stamps, out);
+    put_members(&section.members, &stamps, &mut Vec::new(), out);
 }
 
 fn collect_stamps(members: &Members, stamps: &mut IndexSet<Stamp>) {
@@ -50,7 +50,8 @@ fn index_of(stamp: Stamp, stamps: &IndexSet<Stamp>) -> u64 {
     stamps.get_index_of(&stamp).expect("every stamp was collected") as u64
 }
 
-fn put_members(members: &Members, stamps: &IndexSet<Stamp>, out: &mut Vec<u8>) {
+/// `text` is where a leaf's text is made, for its length comes before it.
+fn put_members(members: &Members, stamps: &IndexSet<Stamp>, text: &mut Vec<u8>, out: &mut Vec<u8>) {
     put_number(members.len() as u64, out);
     for (key, node) in members {
         put_bytes(key.as_bytes(), out);
@@ -58,11 +59,13 @@ fn put_members(members: &Members, stamps: &IndexSet<Stamp>, out: &mut Vec<u8>) {
         match &node.content {
             Content::Leaf(value) => {
                 put_number(stamp, out);
-                put_bytes(value.to_string().as_bytes(), out);
+                text.clear();
+                serde_json::to_writer(&mut *text, value).expect("values are JSON, and memory takes them");
+                put_bytes(text, out);
             }
             Content::Object(members) => {
                 put_number(stamp | OBJECT, out);
-                put_members(members, stamps, out);
+                put_members(members, stamps, text, out);
             }
         }
     }

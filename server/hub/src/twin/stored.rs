@@ -200,8 +200,10 @@ impl StoredTwin {
 
 /// Packs a section that is neither past its documented size nor past what it may take at rest.
 fn within_limits(name: &str, section: &Section) -> Result<Vec<u8>, HubError> {
-    check_size(name, members_size(&section.members), limits::PROPERTIES_BYTES)?;
-    let mut bytes = Vec::new();
+    let size_bytes = members_size(&section.members);
+    check_size(name, size_bytes, limits::PROPERTIES_BYTES)?;
+    // Some bytes for every node come on top; a section of usual size is not moved while it is written.
+    let mut bytes = Vec::with_capacity(2 * size_bytes + 32);
     pack(section, &mut bytes);
     check_size(name, bytes.len(), limits::TWIN_SECTION_STORED_BYTES)?;
     Ok(bytes)
