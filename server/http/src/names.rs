@@ -57,6 +57,8 @@ pub(crate) mod path {
     pub(crate) const DELETE_ON_BEHALF: &str = "/devices/{device}/modules/{module}/deleteModuleOnBehalfOf";
     /// Row 45.
     pub(crate) const WEBSOCKET: &str = "/$iothub/websocket";
+    /// The same socket as Event Hubs clients ask for it (contract/eventhubs.md 1).
+    pub(crate) const EVENT_HUBS_WEBSOCKET: &str = "/$servicebus/websocket";
     /// Row 15: it shares the shape of its path with rows of other verbs.
     pub(crate) const QUERY: &str = "/devices/query";
 
@@ -98,6 +100,7 @@ pub(crate) mod path {
         LIST_ON_BEHALF,
         DELETE_ON_BEHALF,
         WEBSOCKET,
+        EVENT_HUBS_WEBSOCKET,
     ];
 }
 

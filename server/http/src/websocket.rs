@@ -1,5 +1,5 @@
-//! `GET /$iothub/websocket`: the upgrade by which MQTT and AMQP share port 443 with REST (contract/rest.md 1.1
-//! row 45, contract/mqtt.md 2, contract/amqp.md 1).
+//! `GET /$iothub/websocket`: the upgrade by which MQTT and AMQP share port 443 with REST (contract/rest.md 1.1 row 45,
+//! contract/mqtt.md 2, contract/amqp.md 1); for Event Hubs clients also at their own path (contract/eventhubs.md 1).
 //!
 //! The first sub-protocol the client offers that some head speaks is chosen, compared without regard to case and
 //! echoed in the client's own spelling. From then on the socket is a [`net::Io`] like any other and the head serves
@@ -27,7 +27,9 @@ use crate::state::{Connection, HttpState};
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
 pub(crate) fn routes() -> Router<HttpState> {
-    Router::new().route(names::path::WEBSOCKET, get(upgrade))
+    Router::new()
+        .route(names::path::WEBSOCKET, get(upgrade))
+        .route(names::path::EVENT_HUBS_WEBSOCKET, get(upgrade))
 }
 
 async fn upgrade(

@@ -141,6 +141,16 @@ async fn the_path_may_have_a_trailing_slash_any_case_and_a_query() {
 }
 
 #[tokio::test]
+async fn event_hubs_clients_find_amqp_at_a_path_of_their_own() {
+    let mut server = Server::start().await;
+    for path in ["/$servicebus/websocket", "/$servicebus/websocket/"] {
+        let (_socket, protocol) = server.open(path, Some("AMQPWSB10")).await.unwrap();
+        assert_eq!(protocol.as_deref(), Some("AMQPWSB10"), "{path}");
+        assert_eq!(server.served.recv().await.unwrap().0, "amqp", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn without_an_offer_anybody_speaks_the_upgrade_is_refused() {
     let server = Server::start().await;
     assert_eq!(server.open(PATH, Some("chat")).await.unwrap_err(), 400);
