@@ -104,6 +104,18 @@ class DeviceTest {
 
     @ParameterizedTest
     @EnumSource(mode = Mode.EXCLUDE, names = "HTTPS")
+    void the_model_it_names_is_in_its_twin_and_stays_there(IotHubClientProtocol protocol) throws Exception {
+        Device device = newDevice();
+        assertEquals("", TWINS.get(device.getDeviceId()).getModelId());
+        String model = "dtmi:com:example:Thermostat;1";
+        try (var open = OpenDevice.deviceOfModel(model, device, protocol)) {
+            assertEquals(model, TWINS.get(device.getDeviceId()).getModelId());
+        }
+        assertEquals(model, TWINS.get(device.getDeviceId()).getModelId());
+    }
+
+    @ParameterizedTest
+    @EnumSource(mode = Mode.EXCLUDE, names = "HTTPS")
     void it_answers_methods(IotHubClientProtocol protocol) throws Exception {
         Device device = newDevice();
         try (var open = OpenDevice.device(device, protocol)) {

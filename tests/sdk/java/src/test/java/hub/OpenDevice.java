@@ -62,6 +62,16 @@ final class OpenDevice<C extends InternalClient> implements AutoCloseable {
         return open;
     }
 
+    /** A device that names the model it follows, and does not come back by itself when it loses its connection. */
+    static OpenDevice<DeviceClient> deviceOfModel(String model, RegistryIdentity device, IotHubClientProtocol protocol)
+            throws Exception {
+        var options = ClientOptions.builder().modelId(model).build();
+        var open = of(new DeviceClient(connectionString(device), protocol, options));
+        open.client.setRetryPolicy(new NoRetry());
+        open.client.open(false);
+        return open;
+    }
+
     /** A module that does not come back by itself when it loses its connection. */
     static OpenDevice<ModuleClient> module(Module module, IotHubClientProtocol protocol) throws Exception {
         var open = of(new ModuleClient(connectionString(module), protocol));
