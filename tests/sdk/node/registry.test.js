@@ -7,9 +7,11 @@ const { randomUUID } = require('node:crypto');
 const { test } = require('node:test');
 const { promisify } = require('node:util');
 
+const { Client } = require('azure-iot-device');
+const { Mqtt } = require('azure-iot-device-mqtt');
 const { Registry } = require('azure-iothub');
 
-const { createDevice, ownerConnectionString, registry } = require('./support');
+const { createDevice, hostName, opened, ownerConnectionString, registry } = require('./support');
 
 test('a device is created, read, updated, listed and deleted', async () => {
   const deviceId = `node-${randomUUID()}`;
@@ -28,6 +30,56 @@ test('a device is created, read, updated, listed and deleted', async () => {
   await registry.delete(deviceId);
   await assert.rejects(registry.get(deviceId), { name: 'DeviceNotFoundError' });
   await assert.rejects(registry.delete(deviceId), { name: 'DeviceNotFoundError' });
+});
+
+test('creating a device or a module twice conflicts and changes nothing', async () => {
+  const { deviceId, key } = await createDevice();
+  await assert.rejects(registry.create({ deviceId }), { name: 'DeviceAlreadyExistsError' });
+  assert.equal((await registry.get(deviceId)).responseBody.authentication.symmetricKey.primaryKey, key);
+  const { responseBody: module } = await registry.addModule({ deviceId, moduleId: 'module01' });
+  // The SDK's name for every 409.
+  await assert.rejects(registry.addModule({ deviceId, moduleId: 'module01' }), { name: 'DeviceAlreadyExistsError' });
+  assert.deepEqual((await registry.getModule(deviceId, 'module01')).responseBody, module);
+});
+
+test('keys are swapped, and made anew where the caller gives none, and those of before open nothing', async (t) => {
+  const { deviceId } = await createDevice();
+  const keys = async () => (await registry.get(deviceId)).responseBody.authentication.symmetricKey;
+  const connect = (key) => opened(t, Client.fromConnectionString(
+    `HostName=${hostName};DeviceId=${deviceId};SharedAccessKey=${key}`, Mqtt));
+  const { primaryKey, secondaryKey } = await keys();
+
+  const symmetricKey = { primaryKey: secondaryKey, secondaryKey: primaryKey };
+  await registry.update({ deviceId, authentication: { type: 'sas', symmetricKey } });
+  assert.deepEqual(await keys(), symmetricKey);
+  await (await connect(primaryKey)).close();
+
+  // Empty keys, which is what the SDK makes of none at all.
+  await registry.update({ deviceId });
+  const renewed = await keys();
+  const [first, second] = [renewed.primaryKey, renewed.secondaryKey];
+  assert.equal(new Set([primaryKey, secondaryKey, first, second]).size, 4);
+  for (const old of [primaryKey, secondaryKey]) {
+    await assert.rejects(connect(old), { name: 'UnauthorizedError' });
+  }
+  await (await connect(first)).close();
+  await (await connect(second)).close();
+});
+
+test('a thumbprint or an authority takes the place of keys, and gives it back', async () => {
+  const { deviceId, key } = await createDevice();
+  const set = async (authentication) =>
+    (await registry.update({ deviceId, authentication })).responseBody.authentication;
+  const none = { primaryKey: null, secondaryKey: null };
+  const x509Thumbprint = { primaryThumbprint: 'A'.repeat(40), secondaryThumbprint: 'B'.repeat(64) };
+  const bySelf = await set({ type: 'selfSigned', x509Thumbprint });
+  assert.deepEqual(bySelf, { type: 'selfSigned', symmetricKey: none, x509Thumbprint });
+  const byAuthority = await set({ type: 'certificateAuthority' });
+  assert.deepEqual([byAuthority.type, byAuthority.symmetricKey], ['certificateAuthority', none]);
+  const { type, symmetricKey: { primaryKey } } = await set({ type: 'sas' });
+  assert.equal(type, 'sas');
+  assert.equal(Buffer.from(primaryKey, 'base64').length, 32);
+  assert.notEqual(primaryKey, key);
 });
 
 test('the time of a status is the time it changed', async () => {

@@ -120,6 +120,24 @@ for (const { kind, create } of kinds) {
     assert.deepEqual(again.tags, { by: 'second' });
   });
 
+  test(`an array in the twin of a ${kind} is a value like others, replaced whole, and holds no null`, async () => {
+    const identity = await create();
+    const list = [1, 'two', { three: [3] }];
+    const first = await update(identity, { tags: { list }, properties: { desired: { list } } });
+    assert.deepEqual([first.tags.list, first.properties.desired.list], [list, list]);
+    assert.deepEqual(Object.keys(first.properties.desired.$metadata.list).sort(),
+      ['$lastUpdated', '$lastUpdatedVersion']);
+    const second = await update(identity, { tags: { list: [] }, properties: { desired: { list: ['one'] } } });
+    assert.deepEqual([second.tags.list, second.properties.desired.list], [[], ['one']]);
+
+    for (const bad of [[null], [{ a: null }]]) {
+      await assert.rejects(update(identity, { tags: { list: bad } }), { name: 'ArgumentError' });
+      await assert.rejects(update(identity, { properties: { desired: { list: bad } } }), { name: 'ArgumentError' });
+    }
+    const kept = await read(identity);
+    assert.deepEqual([kept.etag, kept.version], [second.etag, second.version]);
+  });
+
   // Each member counts as its name and its value.
   for (const [section, limit] of [['tags', 8 * 1024], ['desired', 32 * 1024]]) {
     test(`the ${section} of a ${kind} hold ${limit} bytes and not one more`, async () => {
