@@ -1,9 +1,10 @@
 """azure-iot-hub's registry manager: many identities at once, statistics, edge devices and their scopes."""
 
 import pytest
+from azure.iot.device import IoTHubDeviceClient
 from azure.iot.hub.models import (
     AuthenticationMechanism, DeviceCapabilities, ExportImportDevice, PropertyContainer, SymmetricKey)
-from conftest import refused_with
+from conftest import connection_string, refused_with, until
 
 
 @pytest.fixture
@@ -100,6 +101,19 @@ def test_the_statistics_count_every_device_at_once(registry, device_id):
     assert counts() == (total + 2, enabled + 1, disabled + 1)
     registry.delete_device(device_id + "-1")
     assert counts() == (total + 1, enabled, disabled + 1)
+
+
+@pytest.mark.parametrize("protocol", ["mqtt"])
+def test_the_service_statistics_count_connected_devices(registry, owner, device, options, close_after):
+    def connected():
+        return registry.get_service_statistics().connected_device_count
+
+    until(lambda: connected() == 0, "the hub sees the clients of other tests leave")
+    client = close_after(IoTHubDeviceClient.create_from_connection_string(connection_string(owner, device), **options))
+    client.connect()
+    assert connected() == 1
+    client.disconnect()
+    until(lambda: connected() == 0, "the hub sees it leave")
 
 
 def test_an_edge_device_has_a_scope_its_modules_and_children(registry, device_id):

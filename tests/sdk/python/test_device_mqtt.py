@@ -4,9 +4,9 @@ import json
 import queue
 
 import pytest
-from azure.iot.device import X509, IoTHubModuleClient, Message
+from azure.iot.device import X509, IoTHubDeviceClient, IoTHubModuleClient, Message, MethodResponse
 from azure.iot.device.exceptions import CredentialError
-from azure.iot.hub.models import Twin, TwinProperties
+from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from azure.iot.hub.sastoken import SasToken
 from conftest import KINDS, PATIENCE_S, connection_state, connection_string, until
 
@@ -107,6 +107,27 @@ def test_its_subscriptions_survive_a_renewed_token(registry, owner, module, opti
     assert client.connected
     change_desired(registry, identity, {"after": "renewal"})
     assert patches.get(timeout=PATIENCE_S)["after"] == "renewal"
+
+
+def test_what_it_subscribed_to_survives_the_token_that_the_sdk_renews(
+        registry, owner, device, options, connects, close_after):
+    # The SDK makes the tokens itself and renews them two minutes before they end: these after three seconds. It
+    # subscribes to nothing again.
+    client = close_after(IoTHubDeviceClient.create_from_connection_string(
+        connection_string(owner, device), sastoken_ttl=123, **options))
+    client.connect()
+    patches, messages = listen(client), queue.Queue()
+    client.on_message_received = messages.put
+    client.on_method_request_received = lambda request: client.send_method_response(
+        MethodResponse.create_from_method_request(request, 200, request.name))
+    until(lambda: len(connects(device.device_id)) == 2, "the client has reconnected")
+
+    change_desired(registry, (device.device_id,), {"after": "renewal"})
+    assert patches.get(timeout=PATIENCE_S)["after"] == "renewal"
+    registry.send_c2d_message(device.device_id, "after the renewal")
+    assert messages.get(timeout=PATIENCE_S).data == b"after the renewal"
+    method = CloudToDeviceMethod(method_name="after", connect_timeout_in_seconds=PATIENCE_S)
+    assert registry.invoke_device_method(device.device_id, method).payload == "after"
 
 
 def test_its_subscriptions_survive_a_disconnect(registry, owner, module, options, close_after):

@@ -122,6 +122,19 @@ def test_leaving_with_a_call_unanswered_fails_the_call_at_once(connect, invoke):
     assert code(refusal) == ("DeviceConnectionClosedRemotely", 404104)
 
 
+def test_taken_over_leaves_the_call_unanswered_and_the_next_ones_to_the_successor(connect, invoke):
+    asked = threading.Event()
+    connect(lambda request: asked.set())
+    with ThreadPoolExecutor(1) as caller:
+        call = caller.submit(invoke, "who")
+        assert asked.wait(PATIENCE_S)
+        connect(lambda request: (200, "second"))
+        with refused_with(404) as refusal:
+            call.result()
+    assert code(refusal) == ("DeviceConnectionClosedRemotely", 404104)
+    assert invoke("who") == (200, "second")
+
+
 def test_not_answering_in_time_is_a_gateway_timeout_and_a_later_answer_none(connect, invoke):
     late = []
     client = connect(lambda request: late.append(request) if request.name == "slow" else (200, request.name))

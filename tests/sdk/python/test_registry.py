@@ -3,9 +3,11 @@
 import base64
 
 import pytest
+from azure.iot.device import IoTHubDeviceClient
+from azure.iot.device.exceptions import CredentialError
 from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import Twin, TwinProperties
-from conftest import admin, refused_with
+from conftest import admin, connection_string, refused_with
 
 WRONG_ETAG = "bm90IHRoaXMgb25l"
 
@@ -69,6 +71,34 @@ def test_a_key_that_is_none_is_refused(registry, device_id, key):
         registry.get_device(device_id)
 
 
+@pytest.mark.parametrize("protocol", ["mqtt"])
+def test_empty_keys_are_made_anew_and_the_old_ones_open_nothing(registry, owner, device, options, close_after):
+    def connect(identity):
+        client = close_after(IoTHubDeviceClient.create_from_connection_string(
+            connection_string(owner, identity), **options))
+        client.connect()
+
+    old = device.authentication.symmetric_key
+    renewed = registry.update_device_with_sas(device.device_id, device.etag, "", "", "enabled")
+    new = renewed.authentication.symmetric_key
+    assert len({old.primary_key, old.secondary_key, new.primary_key, new.secondary_key}) == 4
+    with pytest.raises(CredentialError):
+        connect(device)
+    connect(renewed)
+
+
+def test_an_authority_stands_in_place_of_keys_for_devices_and_modules(registry, device_id):
+    created = registry.create_device_with_certificate_authority(device_id, "enabled")
+    module = registry.create_module_with_certificate_authority(device_id, "module01", "")
+    for identity in (created, module):
+        assert identity.authentication.type == "certificateAuthority"
+        assert identity.authentication.symmetric_key.primary_key is None
+    keyed = registry.update_device_with_sas(device_id, created.etag, "", "", "enabled")
+    assert len(base64.b64decode(keyed.authentication.symmetric_key.primary_key)) == 32
+    back = registry.update_device_with_certificate_authority(device_id, keyed.etag, "enabled")
+    assert back.authentication.symmetric_key.primary_key is None
+
+
 def test_a_module_is_created_read_updated_listed_and_deleted(registry, device):
     created = registry.create_module_with_sas(device.device_id, "module01", "", "", "")
     assert (created.device_id, created.module_id) == (device.device_id, "module01")
@@ -126,6 +156,33 @@ def test_a_stale_etag_changes_no_twin(registry, device_id, device):
         with refused_with(412):
             write(device_id, desired(a=2), stale)
     assert registry.get_twin(device_id).properties.desired["a"] == 1
+
+
+def test_an_array_is_a_value_and_holds_no_null(registry, device_id, device):
+    items = [1, "two", {"three": [3]}]
+    first = registry.update_twin(device_id, Twin(tags={"list": items}, properties=TwinProperties(
+        desired={"list": items})))
+    assert (first.tags["list"], first.properties.desired["list"]) == (items, items)
+    second = registry.update_twin(device_id, desired(list=[]))
+    assert second.properties.desired["list"] == []
+    for bad in ([None], [{"a": None}]):
+        with refused_with(400) as refusal:
+            registry.update_twin(device_id, desired(list=bad))
+        assert refusal.value.response.headers["iothub-errorcode"] == "ArgumentInvalid"
+    assert registry.get_twin(device_id).etag == second.etag
+
+
+def test_a_twin_past_its_limits_is_refused_and_unchanged(registry, device_id, device):
+    def nested(levels):
+        return {"property": 1} if levels == 0 else {"level": nested(levels - 1)}
+
+    at_limit = registry.update_twin(device_id, desired(text="x" * 4096, deep=nested(9), whole=2**52 - 1))
+    for beyond in ({"text": "x" * 4097}, {"deep": nested(10)}, {"whole": 2**52}, {"with space": 1}, {"a.b": 1},
+                   {"k" * 1025: 1}, {str(number): "x" * 4095 for number in range(8)}):
+        with refused_with(400) as refusal:
+            registry.update_twin(device_id, desired(**beyond))
+        assert refusal.value.response.headers["iothub-errorcode"] == "ArgumentInvalid"
+    assert registry.get_twin(device_id).version == at_limit.version
 
 
 def test_a_module_twin_is_read_merged_and_replaced(registry, module):
