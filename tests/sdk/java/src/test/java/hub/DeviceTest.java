@@ -10,8 +10,6 @@ import static hub.Emulator.isConnected;
 import static hub.Emulator.newDevice;
 import static hub.Emulator.next;
 import static hub.Emulator.until;
-import static hub.OpenDevice.ANSWER_MS;
-import static hub.OpenDevice.answered;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -81,8 +79,8 @@ class DeviceTest {
             TwinCollection report = new TwinCollection();
             report.put("battery", Map.of("level", 80));
             report.put("gone", null);
-            int version = report(open, report);
-            TwinCollection read = answered(() -> open.client.getTwin(ANSWER_MS)).getReportedProperties();
+            int version = open.report(report);
+            TwinCollection read = open.twin().getReportedProperties();
             assertEquals(version, read.getVersion());
             assertTrue(read.containsKey("battery"), read.toString());
             assertFalse(TWINS.get(device).getReportedProperties().containsKey("gone"));
@@ -96,7 +94,7 @@ class DeviceTest {
 
             TwinCollection tooLong = new TwinCollection();
             tooLong.put("text", "x".repeat(4097));
-            var refused = assertThrows(IotHubClientException.class, () -> report(open, tooLong));
+            var refused = assertThrows(IotHubClientException.class, () -> open.report(tooLong));
             assertEquals(IotHubStatusCode.BAD_FORMAT, refused.getStatusCode());
             assertEquals(version, TWINS.get(device).getReportedProperties().getVersion());
         }
@@ -138,7 +136,7 @@ class DeviceTest {
             assertEquals("the module", next(desired).get("of"));
             TwinCollection report = new TwinCollection();
             report.put("a", 1);
-            assertEquals(report(open, report), TWINS.get(device, "module01").getReportedProperties().getVersion());
+            assertEquals(open.report(report), TWINS.get(device, "module01").getReportedProperties().getVersion());
             assertEquals(1, TWINS.get(device).getReportedProperties().getVersion());
 
             open.answerMethods();
@@ -249,11 +247,6 @@ class DeviceTest {
             assertEquals("renewal", next(desired).get("after"));
             assertAnswers(device.getDeviceId());
         }
-    }
-
-    /** Reports, and returns the version of the reported properties after it. */
-    private static int report(OpenDevice<?> open, TwinCollection patch) throws Exception {
-        return answered(() -> open.client.updateReportedProperties(patch, ANSWER_MS)).getVersion();
     }
 
     private static void assertAnswers(String device) throws Exception {

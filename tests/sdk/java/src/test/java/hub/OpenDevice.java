@@ -8,25 +8,20 @@ import com.microsoft.azure.sdk.iot.device.ConnectionStatusChangeContext;
 import com.microsoft.azure.sdk.iot.device.DeviceClient;
 import com.microsoft.azure.sdk.iot.device.InternalClient;
 import com.microsoft.azure.sdk.iot.device.IotHubClientProtocol;
-import com.microsoft.azure.sdk.iot.device.IotHubStatusCode;
 import com.microsoft.azure.sdk.iot.device.MessageCallback;
 import com.microsoft.azure.sdk.iot.device.ModuleClient;
-import com.microsoft.azure.sdk.iot.device.exceptions.IotHubClientException;
 import com.microsoft.azure.sdk.iot.device.transport.IotHubConnectionStatus;
 import com.microsoft.azure.sdk.iot.device.transport.NoRetry;
 import com.microsoft.azure.sdk.iot.device.twin.DirectMethodResponse;
+import com.microsoft.azure.sdk.iot.device.twin.Twin;
 import com.microsoft.azure.sdk.iot.device.twin.TwinCollection;
 import com.microsoft.azure.sdk.iot.service.registry.Module;
 import com.microsoft.azure.sdk.iot.service.registry.RegistryIdentity;
 import java.util.concurrent.BlockingQueue;
-import java.util.concurrent.Callable;
 import java.util.concurrent.LinkedBlockingQueue;
 
 /** A client of a device or module that is open until this is closed, and what the SDK says of its connection. */
 final class OpenDevice<C extends InternalClient> implements AutoCloseable {
-    /** How long an answer that the SDK has not lost takes at most. */
-    static final int ANSWER_MS = 2000;
-
     final C client;
     private final BlockingQueue<ConnectionStatusChangeContext> statuses = new LinkedBlockingQueue<>();
 
@@ -102,25 +97,22 @@ final class OpenDevice<C extends InternalClient> implements AutoCloseable {
     BlockingQueue<TwinCollection> desiredProperties() throws Exception {
         BlockingQueue<TwinCollection> heard = new LinkedBlockingQueue<>();
         client.subscribeToDesiredProperties((twin, context) -> heard.add(twin.getDesiredProperties()), null);
-        heard.add(answered(() -> client.getTwin(ANSWER_MS)).getDesiredProperties());
+        heard.add(twin().getDesiredProperties());
         return heard;
     }
 
-    /**
-     * Repeats an operation on a twin until the SDK has seen its answer. Version 2.5.0 executes what it does on a
-     * request's acknowledgement and what it does on the answer in two threads, and loses the answer when a hub as
-     * near as this one sends both at once.
-     */
-    static <T> T answered(Callable<T> operation) throws Exception {
-        for (int attempt = 1; ; attempt++) {
-            try {
-                return operation.call();
-            } catch (IotHubClientException exception) {
-                if (exception.getStatusCode() != IotHubStatusCode.DEVICE_OPERATION_TIMED_OUT || attempt == 5) {
-                    throw exception;
-                }
-            }
-        }
+    /** What {@link InternalClient#getTwin()} returns. */
+    Twin twin() throws Exception {
+        var answer = new TwinAnswer();
+        client.getTwinAsync(answer, null);
+        return Twin.createFromPropertiesJson(answer.body());
+    }
+
+    /** What {@link InternalClient#updateReportedProperties(TwinCollection)} returns. */
+    int report(TwinCollection patch) throws Exception {
+        var answer = new TwinAnswer();
+        client.updateReportedPropertiesAsync(patch, answer, null);
+        return answer.version();
     }
 
     @Override
