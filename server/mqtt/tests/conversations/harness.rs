@@ -179,6 +179,10 @@ impl Bench {
             body: body.to_owned().into(),
             ..CloudToDeviceMessage::default()
         };
+        self.send(message).await;
+    }
+
+    pub(crate) async fn send(&self, message: CloudToDeviceMessage) {
         let by = self.owner::<SendCloudToDevice>(identity("d").device).await;
         self.hub.send_cloud_to_device(by, message).unwrap();
     }

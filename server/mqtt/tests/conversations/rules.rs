@@ -1,6 +1,8 @@
 //! The twelve rules that break real SDKs when missed, `contract/mqtt.md 0`. The twelfth, of the WebSocket, is held
-//! where the WebSocket is: `server/http/tests/http/websocket.rs` and `tests/protocol`.
+//! where the WebSocket is: `server/http/tests/http/websocket.rs` and `tests/protocol/websocket_stream.rs`.
 
+use hub::c2d::CloudToDeviceMessage;
+use hub::time::Timestamp;
 use serde_json::Value;
 
 use crate::harness::*;
@@ -44,7 +46,28 @@ async fn rule_02_dollars_of_twin_and_method_topics_are_literal() {
     play(&Bench::new().await, conversation).await;
 }
 
-// Rule 3, dates with seven fraction digits: `device_bound.rs`, which writes the only dates of this head.
+#[tokio::test]
+async fn rule_03_dates_have_exactly_seven_fraction_digits_and_what_is_no_date_does_not_come() {
+    for (created, expected) in [
+        ("2026-12-31T23:59:59Z", "&%24.ctime=2026-12-31T23%3A59%3A59.0000000Z"),
+        ("2027-01-01T00:00:00.5+01:00", "&%24.ctime=2026-12-31T23%3A00%3A00.5000000Z"),
+        ("2026-12-31T23:59:59.123456789Z", "&%24.ctime=2026-12-31T23%3A59%3A59.1234567Z"),
+        ("New Year's Eve", ""),
+    ] {
+        let bench = Bench::new().await;
+        let mut client = bench.online("d").await;
+        client.subscribe_to_messages(1).await;
+        let message = CloudToDeviceMessage {
+            expires_at: Timestamp::parse("2027-01-15T09:00:00Z"),
+            creation_time_utc: Some(created.to_owned()),
+            ..CloudToDeviceMessage::default()
+        };
+        bench.send(message).await;
+        let to = "devices/d/messages/devicebound/%24.to=%2Fdevices%2Fd%2Fmessages%2FdeviceBound";
+        let dates = format!("&%24.exp=2027-01-15T09%3A00%3A00.0000000Z{expected}");
+        assert_eq!(client.next().await.trim_end(), format!("PUBLISH 1 {to}{dates}"));
+    }
+}
 
 #[tokio::test]
 async fn rule_04_all_kinds_of_subscriptions_survive_the_reconnect_at_a_token_renewal() {
