@@ -127,12 +127,14 @@ impl App {
 
         let hub = Hub::new(
             HubConfig {
-                name: config.hub_name.value.clone(),
-                policies: config.policies.value.clone(),
-                partitions: *config.partitions,
                 tier: *config.scale.tier,
                 throttles: config.scale.enforced_rates(),
                 messages_per_day: config.scale.enforced_messages_per_day(),
+                ..HubConfig::new(
+                    config.hub_name.value.clone(),
+                    config.policies.value.clone(),
+                    *config.partitions,
+                )
             },
             Arc::clone(&clock),
             Entropy::from_system().map_err(StartError::Entropy)?,

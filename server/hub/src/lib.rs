@@ -36,7 +36,7 @@ use crate::access::SharedAccessPolicy;
 use crate::alarm::Alarms;
 use crate::c2d::Feedback;
 use crate::entropy::Entropy;
-use crate::events::EventHub;
+use crate::events::{ConsumerGroupName, EventHub, EventHubConfig, EventHubs, EventRetention};
 use crate::gate::{Gate, Journal, Rates, Tier};
 use crate::ids::{HubName, TrackingId};
 use crate::method::MethodRequestId;
@@ -50,8 +50,16 @@ pub struct HubConfig {
     pub name: HubName,
     /// Its shared access policies.
     pub policies: Vec<SharedAccessPolicy>,
-    /// Partitions of its event hub, 1 to [`limits::PARTITIONS_MAX`].
+    /// Partitions of its built-in event hub, 1 to [`limits::PARTITIONS_MAX`].
     pub partitions: u8,
+    /// Consumer groups of its built-in event hub besides `$Default`.
+    pub consumer_groups: Vec<ConsumerGroupName>,
+    /// Event hubs beside the built-in one, each of another name.
+    pub event_hubs: Vec<EventHubConfig>,
+    /// Whether a consumer group that somebody wants to read with is made.
+    pub create_consumer_groups: bool,
+    /// How much each event hub keeps.
+    pub event_retention: EventRetention,
     /// What it can do, and how much of it.
     pub tier: Tier,
     /// The rates it keeps its callers to; `None` lets everybody go as fast as they can.
@@ -63,7 +71,18 @@ pub struct HubConfig {
 impl HubConfig {
     /// A hub of the standard tier, without throttles and quota.
     pub fn new(name: HubName, policies: Vec<SharedAccessPolicy>, partitions: u8) -> Self {
-        Self { name, policies, partitions, tier: Tier::Standard, throttles: None, messages_per_day: None }
+        Self {
+            name,
+            policies,
+            partitions,
+            consumer_groups: Vec::new(),
+            event_hubs: Vec::new(),
+            create_consumer_groups: false,
+            event_retention: EventRetention::default(),
+            tier: Tier::Standard,
+            throttles: None,
+            messages_per_day: None,
+        }
     }
 }
 
@@ -77,7 +96,7 @@ pub struct Hub {
     journal: Arc<Journal>,
     gate: Gate,
     devices: Devices,
-    events: EventHub,
+    event_hubs: EventHubs,
     deadlines: Arc<Deadlines>,
     feedback: Feedback,
     alarms: Alarms,
@@ -92,13 +111,13 @@ impl Hub {
         let deadlines = Arc::new(Deadlines::default());
         Arc::new(Self {
             gate: Gate::new(&config, Arc::clone(&clock), Arc::clone(&journal), &deadlines),
+            event_hubs: EventHubs::new(&config, clock.now(), &deadlines),
             name: config.name,
             policies: config.policies,
             clock,
             entropy,
             journal,
             devices: Devices::new(config.tier.identities()),
-            events: EventHub::new(config.partitions),
             deadlines,
             feedback: Feedback::default(),
             alarms: Alarms::default(),
@@ -133,8 +152,13 @@ impl Hub {
     }
 
     /// The built-in event hub.
-    pub const fn events(&self) -> &EventHub {
-        &self.events
+    pub fn events(&self) -> &EventHub {
+        self.event_hubs.built_in()
+    }
+
+    /// Every event hub.
+    pub const fn event_hubs(&self) -> &EventHubs {
+        &self.event_hubs
     }
 
     /// A fresh id for an error that goes out.
@@ -164,6 +188,9 @@ impl Hub {
             match &deadline {
                 Deadline::Alarm { number } => self.alarm_due(*number),
                 Deadline::CloudToDevice { device } => self.cloud_to_device_due(device, now),
+                Deadline::EventExpiry { event_hub, partition } => {
+                    self.event_expiry_due(event_hub, *partition, now);
+                }
                 Deadline::Feedback => self.feedback_due(now),
                 Deadline::MethodTimeout { identity, id } => self.method_timeout_due(identity, *id),
                 Deadline::SessionExpiry { identity } => self.session_expiry_due(identity, due, now),

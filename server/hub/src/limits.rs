@@ -83,6 +83,15 @@ pub const PARTITIONS_MAX: u8 = 32;
 pub const EVENT_RETENTION_SECS: u64 = 24 * 60 * 60;
 /// Bytes all partitions together may hold before the oldest events go; ours, so that memory stays bounded.
 pub const EVENT_RETENTION_BYTES: usize = 256 * 1024 * 1024;
+/// How long events past their retention may at most be left in memory; ours, so that a steady stream of them is taken
+/// out in groups.
+pub const EVENT_EXPIRY_PAUSE: Duration = Duration::from_secs(1);
+/// Event hubs beside the built-in one; the custom endpoints a hub may have.
+pub const EVENT_HUBS: usize = 10;
+/// Consumer groups of one event hub; ours. The service stops at 20, test suites that make one for each run do not.
+pub const CONSUMER_GROUPS: usize = 1000;
+/// Readers without owner level of one partition in one consumer group. contract/eventhubs.md 4.2.
+pub const READERS_WITHOUT_OWNER_LEVEL: usize = 5;
 
 /// Characters of a method's name. contract/rest.md 1.9.
 pub const METHOD_NAME_CHARS: usize = 100;

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
 
+use crate::events::EventHubName;
 use crate::ids::{DeviceId, IdentityId};
 use crate::method::MethodRequestId;
 
@@ -178,6 +179,8 @@ pub(crate) enum Deadline {
     MethodTimeout { identity: IdentityId, id: MethodRequestId },
     /// A lock or a message of a device's queue ends.
     CloudToDevice { device: DeviceId },
+    /// Events of a partition reach the end of their retention.
+    EventExpiry { event_hub: EventHubName, partition: u8 },
     /// The lock on a feedback batch ends.
     Feedback,
     /// The credential an identity is connected with may have expired.

@@ -98,16 +98,18 @@ impl<'a> From<&'a ConnectionView> for Connection<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Event<'a> {
-    partition: usize,
-    sequence_number: u64,
+    partition: u8,
+    sequence_number: i64,
     offset: u64,
     enqueued_time_utc: String,
     device_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     module_id: Option<&'a str>,
     source: &'static str,
-    auth_method: &'static str,
-    generation_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_method: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation_id: Option<String>,
     system_properties: SystemProperties<'a>,
     properties: Map<String, Value>,
     body: String,
@@ -115,7 +117,7 @@ struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    fn new(partition: usize, event: &'a events::Event) -> Self {
+    fn new(partition: u8, event: &'a events::Event) -> Self {
         let EventPosition { sequence_number, offset, enqueued_at } = event.position;
         let data = &*event.data;
         let (body, body_encoding) = match std::str::from_utf8(&data.body) {
@@ -123,6 +125,7 @@ impl<'a> Event<'a> {
             Err(_) => (BASE64.encode(&data.body), "base64"),
         };
         let application = data.properties.application.iter();
+        let sender = data.sender.as_ref();
         Self {
             partition,
             sequence_number,
@@ -131,8 +134,8 @@ impl<'a> Event<'a> {
             device_id: data.identity.device.as_str(),
             module_id: module_id(&data.identity),
             source: data.source.as_str(),
-            auth_method: data.auth_method,
-            generation_id: data.generation_id.to_string(),
+            auth_method: sender.map(|sender| sender.auth_method),
+            generation_id: sender.map(|sender| sender.generation_id.to_string()),
             system_properties: SystemProperties::from(&data.properties),
             properties: application.map(|(name, value)| (name.clone(), value.clone().into())).collect(),
             body,

@@ -106,7 +106,7 @@ async fn a_message_is_taken_as_it_is_with_its_headers_as_properties() {
     assert_eq!(properties.content_type.as_deref(), Some("text/plain"));
     assert_eq!(properties.to, None);
     assert_eq!(properties.application, [("floor".to_owned(), Some("3".to_owned()))]);
-    assert!(event.data.auth_method.starts_with(r#"{"scope":"device","type":"sas""#));
+    assert!(event.data.sender.as_ref().unwrap().auth_method.starts_with(r#"{"scope":"device","type":"sas""#));
 }
 
 #[tokio::test]

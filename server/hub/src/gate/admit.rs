@@ -251,15 +251,10 @@ impl<O: Operation> Admitted<O> {
         self.details.connection
     }
 
-    /// As [`Self::conclude`] for an operation that answers even when parts of it failed: `failure` says what the journal
-    /// notes.
-    pub(crate) fn conclude_with<T>(
-        mut self,
-        result: T,
-        failure: impl FnOnce(&T) -> Option<ErrorCode>,
-    ) -> Result<T, HubError> {
+    /// As [`Self::conclude`] for an operation with failures of its own: `failure` says what the journal notes.
+    pub(crate) fn conclude_with<T>(mut self, result: T, failure: impl FnOnce(&T) -> Option<ErrorCode>) -> T {
         self.outcome = Some(failure(&result).map_or(Outcome::Succeeded, Outcome::Failed));
-        Ok(result)
+        result
     }
 
     /// Notes how the operation ended and hands the result on.

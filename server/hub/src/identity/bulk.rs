@@ -120,9 +120,9 @@ impl Hub {
                 result.errors.push(RowError { id, mode, error });
             }
         }
-        by.conclude_with(result, |result| {
+        Ok(by.conclude_with(result, |result| {
             (!result.is_successful()).then_some(ErrorCode::BulkRegistryOperationFailure)
-        })
+        }))
     }
 
     fn change_row(&self, id: &IdentityId, change: &BulkChange, at: Timestamp) -> Result<(), HubError> {

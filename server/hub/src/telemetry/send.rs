@@ -1,12 +1,10 @@
 //! Taking messages in: size check, stamps, append to the built-in event hub. What is acknowledged is readable.
 
-use std::sync::Arc;
-
 use crate::Hub;
 use crate::access::{CredentialKind, Grant};
 use crate::device_session::SessionCore;
 use crate::error::{ErrorCode, HubError};
-use crate::events::{EventData, EventPosition, MessageSource};
+use crate::events::{EventData, EventPosition, MessageSource, SenderStamps};
 use crate::gate::Admitted;
 use crate::gate::operations::SendTelemetry;
 use crate::ids::IdentityId;
@@ -32,7 +30,7 @@ impl Hub {
         let send = || {
             let bytes = message.size_bytes();
             check_size(bytes)?;
-            let position = self.with_sender(&by, |stamps| self.events().append(stamps.event(message)))?;
+            let position = self.with_sender(&by, |stamps| self.append(stamps.event(message)))?;
             self.gate().meter(&by, || bytes);
             Ok(position)
         };
@@ -60,7 +58,7 @@ impl Hub {
             self.with_sender(&by, |stamps| {
                 for message in messages {
                     self.gate().meter(&by, || message.size_bytes());
-                    self.events().append(stamps.event(message));
+                    self.append(stamps.event(message));
                 }
             })
         };
@@ -85,16 +83,22 @@ impl Hub {
     pub(crate) fn publish_will(&self, session: &SessionCore, will: DeviceMessage, at: Timestamp) {
         let mut message = will;
         message.properties.application.push((MESSAGE_TYPE.to_owned(), Some(MESSAGE_TYPE_WILL.to_owned())));
-        self.events().append(EventData {
+        self.append(EventData {
             identity: session.identity.clone(),
-            auth_method: auth_method(&session.grant(), &session.identity),
-            generation_id: session.generation_id,
-            model_id: session.model_id.clone(),
+            sender: Some(SenderStamps {
+                auth_method: auth_method(&session.grant(), &session.identity),
+                generation_id: session.generation_id,
+                model_id: session.model_id.clone(),
+            }),
             source: MessageSource::Telemetry,
             properties: message.properties,
             body: message.body,
             accepted_at: at,
         });
+    }
+
+    fn append(&self, event: EventData) -> EventPosition {
+        self.events().append(event.into_shared(), None)
     }
 }
 
@@ -114,9 +118,7 @@ fn check_size(size_bytes: usize) -> Result<(), HubError> {
 /// What the hub knows of a sender and puts on each of its messages (contract/mqtt.md 11).
 struct Stamps<'a> {
     identity: &'a IdentityId,
-    auth_method: &'static str,
-    generation_id: crate::identity::GenerationId,
-    model_id: Option<Arc<str>>,
+    sender: SenderStamps,
     at: Timestamp,
 }
 
@@ -127,15 +129,14 @@ impl<'a> Stamps<'a> {
         let own = state.identity(identity)?;
         own.attachment.heard_on(by.connection(), at)?;
         let model_id = own.twin.model_id().cloned();
-        Ok(Self { identity, auth_method: auth_method(by.grant(), identity), generation_id, model_id, at })
+        let auth_method = auth_method(by.grant(), identity);
+        Ok(Self { identity, sender: SenderStamps { auth_method, generation_id, model_id }, at })
     }
 
     fn event(&self, message: DeviceMessage) -> EventData {
         EventData {
             identity: self.identity.clone(),
-            auth_method: self.auth_method,
-            generation_id: self.generation_id,
-            model_id: self.model_id.clone(),
+            sender: Some(self.sender.clone()),
             source: MessageSource::Telemetry,
             properties: message.properties,
             body: message.body,

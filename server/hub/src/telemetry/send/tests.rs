@@ -26,7 +26,7 @@ fn what_is_acknowledged_is_readable_with_its_stamps() {
         (position, &b"xxx"[..], &identity)
     );
     assert_eq!(
-        event.data.auth_method,
+        event.data.sender.as_ref().unwrap().auth_method,
         r#"{"scope":"module","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#
     );
     assert_eq!(event.data.accepted_at, hub.clock().now());
@@ -39,7 +39,16 @@ fn a_policy_token_stamps_the_hub_as_scope() {
     let grant = policy_grant(&hub, "device");
     assert!(grant.permissions.contains(Permissions::DEVICE_CONNECT));
     hub.send_telemetry(admit(&hub, &grant, identity).unwrap(), message(1)).unwrap();
-    assert!(hub.events().newest(1, None)[0].1.data.auth_method.starts_with(r#"{"scope":"hub""#));
+    assert!(
+        hub.events().newest(1, None)[0]
+            .1
+            .data
+            .sender
+            .as_ref()
+            .unwrap()
+            .auth_method
+            .starts_with(r#"{"scope":"hub""#)
+    );
 }
 
 #[test]
