@@ -202,4 +202,6 @@ impl Log {
 const SEGMENT_EVENTS: i64 = 512;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -103,6 +103,75 @@ async fn a_reader_that_is_gone_leaves_nobody_to_wake() {
     assert_eq!(Arc::strong_count(&wake), 1);
 }
 
+#[tokio::test]
+async fn a_thousand_readers_of_one_partition_are_each_woken_and_read_everything() {
+    let (hub, _) = hub_with(|config| config.create_consumer_groups = true);
+    let (here, _) = devices(&hub);
+    let mut readers = Vec::new();
+    for n in 0..1000 {
+        let (wake, group) = (Arc::new(Notify::new()), format!("g{}", n / 5));
+        let (by, request) = (owner::<ReadEvents>(&hub, ()), request(None));
+        let request = ReaderRequest { consumer_group: &group, ..request };
+        let mut reader = hub.open_event_reader(by, &request, Arc::clone(&wake)).unwrap();
+        assert_eq!(read(&mut reader), [0; 0]);
+        readers.push((wake, reader));
+    }
+    append(&hub, &here);
+    append(&hub, &here);
+    for (wake, reader) in &mut readers {
+        assert!(is_notified(wake).await);
+        assert_eq!(read(reader), [0, 1]);
+    }
+}
+
+#[test]
+fn no_wake_up_is_lost_between_threads() {
+    const EACH: usize = 5000;
+    let (hub, _) = hub();
+    let (here, _) = devices(&hub);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..EACH {
+                    append(&hub, &here);
+                }
+            });
+        }
+        let wake = Arc::new(Notify::new());
+        let by = owner::<ReadEvents>(&hub, ());
+        let mut reader = hub.open_event_reader(by, &request(None), Arc::clone(&wake)).unwrap();
+        let everything = async {
+            let mut numbers = Vec::new();
+            while numbers.len() < 2 * EACH {
+                match read(&mut reader) {
+                    none if none.is_empty() => wake.notified().await,
+                    some => numbers.extend(some),
+                }
+            }
+            numbers
+        };
+        let numbers =
+            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), everything).await });
+        let expected = 0..i64::try_from(2 * EACH).unwrap();
+        assert!(numbers.expect("a reader sleeps though there are events").into_iter().eq(expected));
+    });
+}
+
+#[test]
+fn what_a_slow_reader_has_not_read_is_not_kept_for_it() {
+    let (hub, _) = hub_with(|config| config.event_retention.bytes = 4 * 2000);
+    let (here, _) = devices(&hub);
+    let mut reader = open(&hub, &request(None)).unwrap();
+    append(&hub, &here);
+    let oldest = Arc::downgrade(&hub.events().newest(1, None)[0].1.data);
+    for _ in 0..9 {
+        append(&hub, &here);
+    }
+    assert!(oldest.upgrade().is_none(), "nobody keeps it");
+    assert_eq!(read(&mut reader), [7, 8, 9], "what retention left");
+}
+
 #[test]
 fn the_latest_position_is_where_the_partition_ended_when_the_reader_was_opened() {
     let (hub, _) = hub();

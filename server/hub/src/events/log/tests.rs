@@ -8,7 +8,7 @@ use crate::ids::IdentityId;
 use crate::telemetry::MessageProperties;
 
 /// An event of so many bytes in all: an empty one takes 512.
-fn event(bytes: usize, at: Timestamp) -> Arc<EventData> {
+pub(super) fn event(bytes: usize, at: Timestamp) -> Arc<EventData> {
     Arc::new(EventData {
         identity: IdentityId::parse("d", None).unwrap(),
         source: MessageSource::Telemetry,
@@ -19,7 +19,7 @@ fn event(bytes: usize, at: Timestamp) -> Arc<EventData> {
     })
 }
 
-fn at(secs: i64) -> Timestamp {
+pub(super) fn at(secs: i64) -> Timestamp {
     Timestamp::from_unix_secs(secs)
 }
 
