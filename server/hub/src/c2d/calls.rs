@@ -148,6 +148,13 @@ impl Hub {
         }
     }
 
+    /// A device that is deleted takes its messages along, and what falls due for them.
+    pub(crate) fn drop_queue(&self, state: &mut DeviceState, device: &DeviceId) {
+        if let Some(due) = state.c2d.take().and_then(|queue| queue.row) {
+            self.deadlines.remove(due, Deadline::CloudToDevice { device: device.clone() });
+        }
+    }
+
     fn with_queue<O: Operation<Target = DeviceId>>(
         &self,
         by: &Admitted<O>,

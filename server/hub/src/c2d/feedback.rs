@@ -75,6 +75,8 @@ pub(crate) struct Feedback {
 struct State {
     records: VecDeque<FeedbackRecord>,
     batches: VecDeque<Batch>,
+    /// When the outstanding deadline row falls due.
+    row: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -188,10 +190,10 @@ impl Hub {
     ) -> Result<Option<FeedbackBatch>, HubError> {
         let (at, holder) = (by.at(), by.connection());
         let token = LockToken::from_random(self.entropy.wide());
-        let batch = self.feedback.state.lock().lock_next(token, at, holder);
-        if batch.is_some() {
-            self.deadlines.push(at.plus(limits::C2D_LOCK), Deadline::Feedback);
-        }
+        let mut state = self.feedback.state.lock();
+        let batch = state.lock_next(token, at, holder);
+        self.watch_feedback(&mut state);
+        drop(state);
         by.conclude(Ok(batch))
     }
 
@@ -206,14 +208,21 @@ impl Hub {
         how: Settlement,
     ) -> Result<(), HubError> {
         let at = by.at();
-        let settled = self.feedback.state.lock().settle(token, how, at);
+        let mut state = self.feedback.state.lock();
+        let settled = state.settle(token, how, at);
+        self.watch_feedback(&mut state);
+        drop(state);
         self.feedback.changed.notify_waiters();
         by.conclude(settled)
     }
 
     /// A connection that read feedback is gone: what it held is free again.
     pub fn unlock_feedback_of(&self, connection: ConnectionId) {
-        if self.feedback.state.lock().unlock_all_of(connection) {
+        let mut state = self.feedback.state.lock();
+        let held_some = state.unlock_all_of(connection);
+        self.watch_feedback(&mut state);
+        drop(state);
+        if held_some {
             self.feedback.changed.notify_waiters();
         }
     }
@@ -226,7 +235,24 @@ impl Hub {
 
     /// Runs a `Feedback` row: a lock may have run out.
     pub(crate) fn feedback_due(&self, now: Timestamp) {
-        self.feedback.state.lock().run_due(now);
+        let mut state = self.feedback.state.lock();
+        state.run_due(now);
+        self.watch_feedback(&mut state);
+        drop(state);
         self.feedback.changed.notify_waiters();
+    }
+
+    /// Sees to it that one row falls due when the next lock runs out, however many there were before.
+    fn watch_feedback(&self, state: &mut State) {
+        let next = state.batches.iter().filter_map(|batch| batch.lock.as_ref()).map(|lock| lock.until).min();
+        if next == state.row {
+            return;
+        }
+        if let Some(due) = std::mem::replace(&mut state.row, next) {
+            self.deadlines.remove(due, Deadline::Feedback);
+        }
+        if let Some(due) = next {
+            self.deadlines.push(due, Deadline::Feedback);
+        }
     }
 }

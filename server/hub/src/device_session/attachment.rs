@@ -148,6 +148,15 @@ impl Attachment {
         self.calls.give_up(reason, &hub.deadlines);
     }
 
+    /// The identity is deleted: its session ends, and nothing of it falls due any more. A token may be good for
+    /// years; who makes and deletes identities for months must not leave a row of each behind.
+    pub(crate) fn delete(&mut self, hub: &Hub, at: Timestamp, identity: &IdentityId) {
+        self.end(hub, at, DisconnectReason::IdentityDeleted);
+        if let Some(due) = self.contact.as_mut().and_then(|contact| contact.expiry_row.take()) {
+            hub.deadlines.remove(due, Deadline::SessionExpiry { identity: identity.clone() });
+        }
+    }
+
     /// Tells the session, if any, that the hub is stopping; its head lets go of it.
     pub(crate) fn stop(&mut self, hub: &Hub) {
         if let Some(session) = self.session() {

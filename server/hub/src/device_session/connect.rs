@@ -231,14 +231,16 @@ impl DeviceSession {
 
     /// Puts a newer credential in place of the present one; the session's end moves with it.
     ///
-    /// One that was proven before the identity's keys or thumbprints were changed ends the session.
+    /// One that was proven before the identity's keys or thumbprints were changed ends the session. One that is over
+    /// stays over.
     pub fn renew(&self, grant: Arc<Grant>) {
         let mut state = self.cell.lock_even_if_gone();
         let Ok((registered, _, own)) = state.credentials(&self.core.identity) else { return };
+        if own.attachment.session().is_none_or(|live| live.generation != self.core.generation) {
+            return;
+        }
         if is_stale(&grant, registered) {
-            if own.attachment.session().is_some_and(|live| live.generation == self.core.generation) {
-                own.attachment.end(&self.hub, self.hub.clock().now(), DisconnectReason::KeysChanged);
-            }
+            own.attachment.end(&self.hub, self.hub.clock().now(), DisconnectReason::KeysChanged);
             return;
         }
         *self.core.grant.lock() = grant;

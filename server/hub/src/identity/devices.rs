@@ -12,7 +12,7 @@ use crate::identity::{
     AuthenticationMechanism, Device, DeviceScope, DeviceSpec, DeviceStatus, GenerationId,
     StoredAuthentication,
 };
-use crate::ids::{DeviceId, ETag, IfMatch};
+use crate::ids::{DeviceId, ETag, IdentityId, IfMatch};
 use crate::limits;
 use crate::state::DeviceState;
 use crate::time::Timestamp;
@@ -180,10 +180,11 @@ impl Hub {
         let mut state = cell.lock(id)?;
         if_match.check(&ETag::of_identity(state.record.etag))?;
         state.is_gone = true;
-        state.own.attachment.end(self, at, DisconnectReason::IdentityDeleted);
-        for module in state.modules.values_mut() {
-            module.own.attachment.end(self, at, DisconnectReason::IdentityDeleted);
+        state.own.attachment.delete(self, at, &IdentityId::device(id.clone()));
+        for (module, own) in &mut state.modules {
+            own.own.attachment.delete(self, at, &IdentityId::module(id.clone(), module.clone()));
         }
+        self.drop_queue(&mut state, id);
         self.devices.census().remove_device(state.record.status, state.modules.len());
         drop(state);
         self.devices.remove(id, &cell);

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use crate::Hub;
-use crate::device_session::DisconnectReason;
 use crate::error::{ErrorCode, HubError};
 use crate::gate::{Admitted, Operation};
 use crate::identity::module::ModuleRecord;
@@ -12,7 +11,7 @@ use crate::identity::modules::check_room;
 use crate::identity::registry::empty_identity_state;
 use crate::identity::scope::NamedScopes;
 use crate::identity::{AuthenticationMechanism, DeviceScope, GenerationId};
-use crate::ids::{DeviceId, ModuleId};
+use crate::ids::{DeviceId, IdentityId, ModuleId};
 use crate::state::{DeviceState, ModuleState};
 use crate::time::Timestamp;
 
@@ -69,8 +68,9 @@ impl Hub {
                         format!("Device '{id}' must stay an edge device while it hosts module '{module}'."),
                     ));
                 }
-                for module in state.modules.values_mut() {
-                    module.own.attachment.end(self, at, DisconnectReason::IdentityDeleted);
+                for (module, state) in &mut state.modules {
+                    let identity = IdentityId::module(id.clone(), module.clone());
+                    state.own.attachment.delete(self, at, &identity);
                 }
                 self.devices.census().remove_modules(state.modules.len());
                 state.modules.clear();

@@ -169,7 +169,7 @@ impl Hub {
         let module = state.modules.get_mut(id).ok_or_else(|| module_missing(device, id))?;
         check_not_system(id)?;
         if_match.check(&ETag::of_identity(module.record.etag))?;
-        module.own.attachment.end(self, at, DisconnectReason::IdentityDeleted);
+        module.own.attachment.delete(self, at, &IdentityId::module(device.clone(), id.clone()));
         state.modules.remove(id);
         self.devices.census().remove_modules(1);
         Ok(())

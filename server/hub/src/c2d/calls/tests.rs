@@ -258,3 +258,15 @@ fn feedback_is_locked_while_it_is_read_and_free_again_when_its_reader_goes() {
     hub.run_due();
     assert_eq!(read(9).unwrap().records.len(), limits::FEEDBACK_BATCH_RECORDS);
 }
+
+#[test]
+fn reading_feedback_for_ever_leaves_no_row_behind() {
+    let (hub, clock, device, _session) = connected();
+    for n in 0..100 {
+        send(&hub, &device, &n.to_string(), Acknowledgement::Full).unwrap();
+        hub.purge_messages(owner::<PurgeCloudToDevice>(&hub, device.device.clone())).unwrap();
+        assert_eq!(feedback(&hub), [(n.to_string(), Outcome::Purged)]);
+        assert_eq!(hub.deadlines.len(), 0);
+        clock.advance(Duration::from_millis(100));
+    }
+}

@@ -1,14 +1,17 @@
 //! The registry's rules, one test each.
 
+use std::time::Duration;
+
 use super::*;
 use crate::access::SymmetricKey;
+use crate::c2d::CloudToDeviceMessage;
 use crate::device_session::{ConnectionState, Delivery};
 use crate::error::ErrorCode;
-use crate::gate::operations::GetTwin;
+use crate::gate::operations::{GetTwin, SendCloudToDevice};
 use crate::identity::ModuleSpec;
 use crate::identity::{AuthenticationSpec, AuthenticationType};
 use crate::ids::{IdentityId, ModuleId};
-use crate::testing::{connect, hub, options, owner, register};
+use crate::testing::{connect, connect_until, hub, identity_grant, options, owner, register};
 
 fn id(text: &str) -> DeviceId {
     DeviceId::parse(text).unwrap()
@@ -62,7 +65,7 @@ fn the_status_time_moves_only_when_the_status_does() {
     hub.create_device(owner(&hub, id("d")), &DeviceSpec::default()).unwrap();
     let same = hub.update_device(owner(&hub, id("d")), &DeviceSpec::default(), &IfMatch::Any).unwrap();
     assert_eq!(same.status_updated, None);
-    clock.advance(std::time::Duration::from_secs(5));
+    clock.advance(Duration::from_secs(5));
     let changed = hub.update_device(owner(&hub, id("d")), &disabled(), &IfMatch::Any).unwrap();
     assert_eq!(changed.status_updated, Some(hub.clock().now()));
 }
@@ -98,7 +101,7 @@ fn a_recreated_device_has_another_generation() {
     let (hub, clock) = hub();
     let first = hub.create_device(owner(&hub, id("d")), &DeviceSpec::default()).unwrap();
     hub.delete_device(owner(&hub, id("d")), &IfMatch::Any).unwrap();
-    clock.advance(std::time::Duration::from_secs(1));
+    clock.advance(Duration::from_secs(1));
     let second = hub.create_device(owner(&hub, id("d")), &DeviceSpec::default()).unwrap();
     assert_ne!(first.generation_id, second.generation_id);
 }
@@ -143,6 +146,46 @@ async fn deleting_a_device_ends_every_session_on_it() {
     let session = connect(&hub, &module, options(1)).unwrap();
     hub.delete_device(owner(&hub, id("d")), &IfMatch::Any).unwrap();
     assert_eq!(session.next().await, Delivery::Closed(DisconnectReason::IdentityDeleted));
+}
+
+#[test]
+fn a_deleted_identity_leaves_nothing_behind_that_falls_due() {
+    let (hub, _) = hub();
+    let years = Some(hub.clock().now().plus(Duration::from_secs(10 * 365 * 24 * 3600)));
+    let of_module = register(&hub, "d", Some("m"));
+    let of_device = IdentityId::device(id("d"));
+    let sessions = [&of_device, &of_module].map(|who| connect_until(&hub, who, options(1), years).unwrap());
+    let message = CloudToDeviceMessage::default();
+    hub.send_cloud_to_device(owner::<SendCloudToDevice>(&hub, id("d")), message).unwrap();
+    assert_eq!(hub.deadlines.len(), 3);
+
+    hub.delete_module(owner(&hub, module("d", "m")), &IfMatch::Any).unwrap();
+    assert_eq!(hub.deadlines.len(), 2);
+    hub.delete_device(owner(&hub, id("d")), &IfMatch::Any).unwrap();
+    assert_eq!(hub.deadlines.len(), 0);
+    // Their heads have not heard of it yet.
+    for session in sessions {
+        session.renew(identity_grant(session.identity(), years));
+    }
+    assert_eq!(hub.deadlines.len(), 0);
+}
+
+#[test]
+fn an_identity_that_is_deleted_after_it_left_leaves_nothing_behind_either() {
+    let (hub, _) = hub();
+    let years = Some(hub.clock().now().plus(Duration::from_secs(10 * 365 * 24 * 3600)));
+    for (device, module) in [("d", None), ("e", Some("$edgeAgent"))] {
+        register(&hub, device, None);
+        let edge = |iot_edge| DeviceSpec { iot_edge: Some(iot_edge), ..DeviceSpec::default() };
+        hub.update_device(owner(&hub, id(device)), &edge(module.is_some()), &IfMatch::Any).unwrap();
+        let identity = IdentityId::parse(device, module).unwrap();
+        connect_until(&hub, &identity, options(1), years).unwrap().end();
+        assert_eq!(hub.deadlines.len(), 1);
+        // The modules of the edge runtime go with the capability.
+        hub.update_device(owner(&hub, id(device)), &edge(false), &IfMatch::Any).unwrap();
+        hub.delete_device(owner(&hub, id(device)), &IfMatch::Any).unwrap();
+        assert_eq!(hub.deadlines.len(), 0, "{identity}");
+    }
 }
 
 #[tokio::test]

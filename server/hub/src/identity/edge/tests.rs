@@ -1,7 +1,7 @@
 //! Edge devices, their system modules and the scopes of parents and children (contract/rest.md 2.3, 2.6).
 
 use super::*;
-use crate::device_session::Delivery;
+use crate::device_session::{Delivery, DisconnectReason};
 use crate::gate::operations::GetTwin;
 use crate::identity::{AuthenticationSpec, AuthenticationType, Device, DeviceSpec, Module, ModuleSpec};
 use crate::ids::{IdentityId, IfMatch};
