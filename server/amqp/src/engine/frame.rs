@@ -125,8 +125,8 @@ fn attach(whole: &Bytes, fields: &[u8]) -> Result<Attach, Malformed> {
     Ok(Attach { name, handle, client_receives, snd_settle_mode, rcv_settle_mode, source, target, properties })
 }
 
-fn optional<'a, T: serde_amqp::serde::Deserialize<'a>>(
-    fields: &mut Items<'a>,
+fn optional<T: serde_amqp::serde::de::DeserializeOwned>(
+    fields: &mut Items<'_>,
 ) -> Result<Option<T>, Malformed> {
     fields.next_present()?.map(decode).transpose()
 }
