@@ -74,3 +74,59 @@ pub(super) async fn serve(
 const IDLE_LIMIT: Duration = Duration::from_secs(150);
 /// Ours: a request's head, and what is read of a body at once.
 const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use hub::ids::ConnectionId;
+    use net::Carrier;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+    use super::*;
+
+    /// A client of a hub that answers every GET with `ok`.
+    fn connected() -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(16 * 1024);
+        let peer = PeerInfo {
+            connection: ConnectionId(1),
+            address: ([127, 0, 0, 1], 1).into(),
+            carrier: Carrier::Tls,
+            certificates: None,
+        };
+        let router = Router::new().route("/", get(async || "ok"));
+        let slot = ConnectionPermit::new(());
+        let limits = AcceptLimits::default();
+        tokio::spawn(serve(Io::new(ours), router, peer, slot, limits, CancellationToken::new()));
+        theirs
+    }
+
+    async fn ask(client: &mut DuplexStream) {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("the connection is there");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nok") {
+            answer.push(client.read_u8().await.expect("an answer"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_kept_for_two_minutes_between_requests_and_not_for_ever() {
+        let mut client = connected();
+        ask(&mut client).await;
+        for _ in 0..3 {
+            tokio::time::advance(Duration::from_secs(120)).await;
+            ask(&mut client).await;
+        }
+        let idle = tokio::time::Instant::now();
+        client.read_u8().await.expect_err("it is closed");
+        assert_eq!(idle.elapsed().as_secs(), IDLE_LIMIT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_request_has_less_time_than_those_after_it() {
+        let mut client = connected();
+        let begun = tokio::time::Instant::now();
+        client.write_all(b"GET / HTTP/1.1\r\n").await.expect("the connection is there");
+        client.read_u8().await.expect_err("it is closed");
+        assert_eq!(begun.elapsed(), AcceptLimits::default().first_request);
+    }
+}
