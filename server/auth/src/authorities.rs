@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use x509_parser::pem::Pem;
 
 use crate::certificate::{CertificateFacts, parsed};
-use crate::chain::is_issued_by;
+use crate::chain::{KNOWN_SIGNATURES, NotIssued, check_issued_by};
 
 /// The registry of certificate authorities, in order of their names.
 #[derive(Debug)]
@@ -157,16 +157,19 @@ impl CertificateAuthorities {
                 facts.subject
             )));
         }
-        let is_signed = match (parsed(&der), parsed(&row.authority.certificate)) {
-            (Ok(proof), Ok(authority)) => is_issued_by(&proof, &authority),
-            _ => false,
+        let issued = match (parsed(&der), parsed(&row.authority.certificate)) {
+            (Ok(proof), Ok(authority)) => check_issued_by(&proof, &authority),
+            _ => Err(NotIssued::OtherIssuer),
         };
-        if !is_signed {
-            return Err(invalid(format!(
+        issued.map_err(|why| match why {
+            NotIssued::OtherIssuer => invalid(format!(
                 "The proof was not signed with the key of '{}'.",
                 row.authority.facts.subject
-            )));
-        }
+            )),
+            NotIssued::Unverifiable => {
+                invalid(format!("The proof cannot be verified: the hub knows {KNOWN_SIGNATURES} only."))
+            }
+        })?;
         if !(facts.not_before..=facts.not_after).contains(&at) {
             return Err(invalid(format!(
                 "The proof is good from {} to {} only.",
@@ -190,15 +193,7 @@ impl CertificateAuthorities {
     /// `CertificateNotFound`, `PreconditionFailed`.
     pub fn remove(&self, name: &str, if_match: &IfMatch) -> Result<(), HubError> {
         let mut rows = self.rows.lock();
-        let stored = &rows.row(name)?.authority.etag;
-        if let IfMatch::OneOf(etags) = if_match
-            && !etags.contains(stored)
-        {
-            return Err(HubError::new(
-                ErrorCode::PreconditionFailed,
-                format!("The If-Match condition is not met: the stored etag is \"{stored}\"."),
-            ));
-        }
+        if_match.check(&rows.row(name)?.authority.etag)?;
         rows.by_name.remove(name);
         Ok(())
     }

@@ -10,10 +10,13 @@ use std::fmt;
 
 use hub::time::Timestamp;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
 use x509_parser::oid_registry::{
-    OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_CERTIFICATE_POLICIES, OID_X509_EXT_EXTENDED_KEY_USAGE,
-    OID_X509_EXT_KEY_USAGE,
+    OID_NIST_HASH_SHA256, OID_NIST_HASH_SHA384, OID_NIST_HASH_SHA512, OID_X509_EXT_BASIC_CONSTRAINTS,
+    OID_X509_EXT_CERTIFICATE_POLICIES, OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE,
 };
+use x509_parser::signature_algorithm::SignatureAlgorithm;
+use x509_parser::x509::AlgorithmIdentifier;
 
 use crate::certificate::{PeerCertificates, parsed};
 
@@ -38,13 +41,45 @@ pub fn leads_to<'a>(
     search.from(&leaf, &mut Vec::new(), &mut checks_left)
 }
 
-/// Whether `leaf` was signed directly by `authority`, dates aside; for proof of possession.
-pub(crate) fn is_issued_by(leaf: &X509Certificate<'_>, authority: &X509Certificate<'_>) -> bool {
+/// Checks that `leaf` was signed directly by `authority`, dates aside; for proof of possession.
+pub(crate) fn check_issued_by(
+    leaf: &X509Certificate<'_>,
+    authority: &X509Certificate<'_>,
+) -> Result<(), NotIssued> {
     // The algorithm stands in a certificate twice, and only the inner one is signed.
-    leaf.issuer().as_raw() == authority.subject().as_raw()
-        && leaf.signature_algorithm == leaf.tbs_certificate.signature
-        && leaf.verify_signature(Some(authority.public_key())).is_ok()
+    let is_named = leaf.issuer().as_raw() == authority.subject().as_raw()
+        && leaf.signature_algorithm == leaf.tbs_certificate.signature;
+    if !is_named {
+        return Err(NotIssued::OtherIssuer);
+    }
+    leaf.verify_signature(Some(authority.public_key())).map_err(|error| match error {
+        X509Error::SignatureUnsupportedAlgorithm => NotIssued::Unverifiable,
+        _ if has_other_salt(&leaf.signature_algorithm) => NotIssued::Unverifiable,
+        _ => NotIssued::OtherIssuer,
+    })
 }
+
+/// Whether this is RSA-PSS with a salt of another length than its digest, which *ring* cannot tell from a bad one.
+fn has_other_salt(algorithm: &AlgorithmIdentifier<'_>) -> bool {
+    let Ok(SignatureAlgorithm::RSASSA_PSS(params)) = SignatureAlgorithm::try_from(algorithm) else {
+        return false;
+    };
+    let digest_bytes = [(OID_NIST_HASH_SHA256, 32), (OID_NIST_HASH_SHA384, 48), (OID_NIST_HASH_SHA512, 64)]
+        .into_iter()
+        .find_map(|(digest, bytes)| (digest == *params.hash_algorithm_oid()).then_some(bytes));
+    digest_bytes != Some(params.salt_length())
+}
+
+/// Why a certificate does not count as signed by an authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotIssued {
+    OtherIssuer,
+    /// By an algorithm that *ring* does not know; it may well be a good signature.
+    Unverifiable,
+}
+
+/// The signatures that can be verified, in words for the log and the admin API.
+pub(crate) const KNOWN_SIGNATURES: &str = "RSA, ECDSA on P-256 or P-384 with SHA-256 or SHA-384, and Ed25519";
 
 /// Why a certificate leads to no registered authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,13 +153,18 @@ impl Search<'_> {
         *checks_left = checks_left
             .checked_sub(1)
             .ok_or_else(|| BrokenChain("too many certificates of the same name were presented".into()))?;
-        if !is_issued_by(current, issuer) {
-            return Err(BrokenChain(format!(
-                "'{}' names '{}' as its issuer but was not signed with its key",
-                current.subject(),
-                issuer.subject()
-            )));
-        }
+        check_issued_by(current, issuer).map_err(|why| {
+            let (current, issuer) = (current.subject(), issuer.subject());
+            BrokenChain(match why {
+                NotIssued::OtherIssuer => {
+                    format!("'{current}' names '{issuer}' as its issuer but was not signed with its key")
+                }
+                NotIssued::Unverifiable => format!(
+                    "the signature of '{current}' by '{issuer}' cannot be verified: \
+                     the hub knows {KNOWN_SIGNATURES} only"
+                ),
+            })
+        })?;
         check_dates(issuer, self.at)?;
         let allowed =
             issuer.basic_constraints().ok().flatten().and_then(|found| found.value.path_len_constraint);
@@ -235,6 +275,17 @@ mod tests {
         assert!(error.contains("not signed with its key"), "{error}");
         assert!(check("by-impostor", &["impostor"], ROOTS).is_err());
         assert_eq!(check("by-impostor", &[], &["root-p256", "impostor"]), Ok(()), "both may be registered");
+    }
+
+    #[test]
+    fn a_signature_that_cannot_be_verified_is_not_called_a_false_one() {
+        for (leaf, root) in [("under-p521", "root-p521"), ("under-pss-salt-20", "root-rsa-pss")] {
+            let error = check(leaf, &[], &[root]).unwrap_err();
+            assert!(error.contains("cannot be verified") && error.contains("P-384"), "{leaf}: {error}");
+        }
+        assert_eq!(check("under-pss", &[], &["root-rsa-pss"]), Ok(()), "what is known is verified");
+        let error = check("by-other-pss", &[], &["root-rsa-pss"]).unwrap_err();
+        assert!(error.contains("not signed with its key"), "{error}");
     }
 
     #[test]

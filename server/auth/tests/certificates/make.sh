@@ -62,6 +62,16 @@ extensions "basicConstraints=critical,CA:TRUE" "keyUsage=critical,digitalSignatu
 sign no-cert-sign root-p256 -extfile "$keys/ext"
 ec prime256v1 under-no-cert-sign; request under-no-cert-sign "/CN=d1"; sign under-no-cert-sign no-cert-sign
 
+# Signatures that ring cannot verify, P-521 and RSA-PSS with an odd salt, beside those it can.
+ec secp521r1 root-p521; authority root-p521 "/CN=Test root P-521"
+ec prime256v1 under-p521; request under-p521 "/CN=d1"; sign under-p521 root-p521
+rsa root-rsa-pss; authority root-rsa-pss "/CN=Test root RSA-PSS"
+rsa other-rsa-pss; authority other-rsa-pss "/CN=Test root RSA-PSS"
+for leaf in under-pss under-pss-salt-20 by-other-pss; do ec prime256v1 $leaf; request $leaf "/CN=d1"; done
+sign under-pss root-rsa-pss -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32
+sign under-pss-salt-20 root-rsa-pss -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:20
+sign by-other-pss other-rsa-pss -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32
+
 # Dates: an expired leaf and one under an expired intermediate.
 ec prime256v1 expired; request expired "/CN=d1"
 dated() { # leaf issuer from to
@@ -81,7 +91,7 @@ ec prime256v1 under-expired; request under-expired "/CN=d1"; sign under-expired 
 ec prime256v1 no-cn; request no-cn "/O=Test"; sign no-cn root-p256
 ec prime256v1 two-cn; request two-cn "/CN=d1/CN=d2"; sign two-cn root-p256
 
-rm -f ./*.srl
+rm -f ./*.srl other-rsa-pss.pem
 for digest in sha1 sha256; do
     openssl x509 -in self-signed.pem -noout -fingerprint -$digest | sed 's/.*=//; s/://g' > self-signed.$digest
 done

@@ -7,6 +7,7 @@ use crate::Hub;
 use crate::error::{ErrorCode, HubError};
 use crate::gate::Admitted;
 use crate::gate::operations::BulkRegistry;
+use crate::identity::edge::Host;
 use crate::identity::{DeviceSpec, ModuleSpec};
 use crate::ids::{IdentityId, IfMatch};
 use crate::limits;
@@ -144,7 +145,7 @@ impl Hub {
                 let if_match = change.if_match()?;
                 match &id.module {
                     None => self.remove_device(&id.device, &if_match, at),
-                    Some(module) => self.remove_module(&id.device, module, &if_match, at),
+                    Some(module) => self.remove_module(Host::any(&id.device), module, &if_match, at),
                 }
             }
             ImportMode::Update | ImportMode::UpdateIfMatchETag => self.update_row(id, change, at),
@@ -164,7 +165,9 @@ impl Hub {
         let twin = change.twin.as_ref();
         match &id.module {
             None => self.add_device(&id.device, &change.spec, twin, at).map(drop),
-            Some(module) => self.add_module(&id.device, module, &change.module_spec(), twin, at).map(drop),
+            Some(module) => {
+                self.add_module(Host::any(&id.device), module, &change.module_spec(), twin, at).map(drop)
+            }
         }
     }
 
@@ -172,9 +175,9 @@ impl Hub {
         let if_match = change.if_match()?;
         match &id.module {
             None => self.change_device(&id.device, &change.spec, &if_match, at).map(drop),
-            Some(module) => {
-                self.change_module(&id.device, module, &change.module_spec(), &if_match, at).map(drop)
-            }
+            Some(module) => self
+                .change_module(Host::any(&id.device), module, &change.module_spec(), &if_match, at)
+                .map(drop),
         }
     }
 }

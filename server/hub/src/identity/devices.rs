@@ -133,7 +133,7 @@ impl Hub {
         let scopes = self.named_scopes(spec)?;
         let cell = self.devices.get(id)?;
         let mut state = cell.lock(id)?;
-        if_match.check(&ETag::of_identity(state.record.etag))?;
+        if_match.check(ETag::of_identity(state.record.etag).as_str())?;
         let status_reason = check_status_reason(spec.status_reason.as_deref())?;
         let authentication = AuthenticationMechanism::resolve(
             spec.authentication.as_ref(),
@@ -178,7 +178,7 @@ impl Hub {
     ) -> Result<(), HubError> {
         let cell = self.devices.get(id)?;
         let mut state = cell.lock(id)?;
-        if_match.check(&ETag::of_identity(state.record.etag))?;
+        if_match.check(ETag::of_identity(state.record.etag).as_str())?;
         state.is_gone = true;
         state.own.attachment.delete(self, at, &IdentityId::device(id.clone()));
         for (module, own) in &mut state.modules {

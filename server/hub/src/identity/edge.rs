@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use parking_lot::MutexGuard;
+
 use crate::Hub;
 use crate::error::{ErrorCode, HubError};
 use crate::gate::{Admitted, Operation};
@@ -12,7 +14,7 @@ use crate::identity::registry::empty_identity_state;
 use crate::identity::scope::NamedScopes;
 use crate::identity::{AuthenticationMechanism, DeviceScope, GenerationId};
 use crate::ids::{DeviceId, IdentityId, ModuleId};
-use crate::state::{DeviceState, ModuleState};
+use crate::state::{DeviceCell, DeviceState, ModuleState};
 use crate::time::Timestamp;
 
 impl Hub {
@@ -29,20 +31,6 @@ impl Hub {
             (id, ModuleState { record, own: empty_identity_state(at) })
         };
         ModuleId::of_edge_runtime().into_iter().map(module).collect()
-    }
-
-    /// A device manages modules with its own credential if it is an edge device, its runtime being the one that does
-    /// (contract/rest.md 1.15).
-    pub(crate) fn check_host<O: Operation>(
-        &self,
-        by: &Admitted<O>,
-        device: &DeviceId,
-    ) -> Result<(), HubError> {
-        let is_edge = || Ok::<_, HubError>(self.devices.get(device)?.lock(device)?.record.iot_edge);
-        if !by.grant().is_of_device(device) || is_edge()? {
-            return Ok(());
-        }
-        Err(refused(format!("device '{device}' is no edge device, so it may not manage modules itself")))
     }
 
     /// Makes a device an edge device or an ordinary one. The latter only while it hosts no module of its own
@@ -79,6 +67,44 @@ impl Hub {
         }
         state.record.iot_edge = iot_edge;
         Ok(())
+    }
+}
+
+/// The device whose modules somebody reads or changes, and what it has to be for that. It is looked at under the
+/// device's lock, so that it cannot cease to be one in between.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Host<'a> {
+    pub(crate) device: &'a DeviceId,
+    must_be_edge: bool,
+}
+
+impl<'a> Host<'a> {
+    /// For those who may touch the modules of every device.
+    pub(crate) const fn any(device: &'a DeviceId) -> Self {
+        Self { device, must_be_edge: false }
+    }
+
+    /// For those who speak for an edge device.
+    pub(crate) const fn edge(device: &'a DeviceId) -> Self {
+        Self { device, must_be_edge: true }
+    }
+
+    /// For whoever is admitted: a device manages modules with its own credential if it is an edge device, its runtime
+    /// being the one that does (contract/rest.md 1.15).
+    pub(crate) fn of<O: Operation>(by: &Admitted<O>, device: &'a DeviceId) -> Self {
+        Self { device, must_be_edge: by.grant().is_of_device(device) }
+    }
+
+    pub(crate) fn lock<'c>(&self, cell: &'c DeviceCell) -> Result<MutexGuard<'c, DeviceState>, HubError> {
+        let state = cell.lock(self.device)?;
+        if state.record.iot_edge || !self.must_be_edge {
+            return Ok(state);
+        }
+        drop(state);
+        Err(refused(format!(
+            "device '{}' is no edge device, so it may not manage modules itself",
+            self.device
+        )))
     }
 }
 

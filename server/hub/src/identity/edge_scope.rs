@@ -8,7 +8,7 @@ use crate::Hub;
 use crate::error::{ErrorCode, HubError};
 use crate::gate::operations::{ManageOnBehalf, ReadEdgeScope};
 use crate::gate::{Admitted, Operation};
-use crate::identity::edge::refused;
+use crate::identity::edge::{Host, refused};
 use crate::identity::{Device, DeviceScope, Module, ModuleSpec};
 use crate::ids::{DeviceId, IdentityId, IfMatch, ModuleId};
 use crate::limits;
@@ -124,8 +124,10 @@ impl Hub {
     ) -> Result<Module, HubError> {
         let at = by.at();
         let put = self.edge_below(&by, chain).and_then(|device| match if_match {
-            IfMatch::Absent => self.add_module(&device, id, spec, None, at),
-            IfMatch::Any | IfMatch::OneOf(_) => self.change_module(&device, id, spec, if_match, at),
+            IfMatch::Absent => self.add_module(Host::edge(&device), id, spec, None, at),
+            IfMatch::Any | IfMatch::OneOf(_) => {
+                self.change_module(Host::edge(&device), id, spec, if_match, at)
+            }
         });
         by.conclude(put)
     }
@@ -143,7 +145,7 @@ impl Hub {
         let at = by.at();
         let deleted = self
             .edge_below(&by, chain)
-            .and_then(|device| self.remove_module(&device, id, &IfMatch::Absent, at));
+            .and_then(|device| self.remove_module(Host::edge(&device), id, &IfMatch::Absent, at));
         by.conclude(deleted)
     }
 
@@ -157,7 +159,7 @@ impl Hub {
         chain: &AuthChain,
         id: &ModuleId,
     ) -> Result<Module, HubError> {
-        let found = self.edge_below(&by, chain).and_then(|device| self.module_view(&device, id));
+        let found = self.edge_below(&by, chain).and_then(|device| self.module_view(Host::edge(&device), id));
         by.conclude(found)
     }
 
@@ -170,7 +172,7 @@ impl Hub {
         by: Admitted<ManageOnBehalf>,
         chain: &AuthChain,
     ) -> Result<Vec<Module>, HubError> {
-        let listed = self.edge_below(&by, chain).and_then(|device| self.module_views(&device));
+        let listed = self.edge_below(&by, chain).and_then(|device| self.module_views(Host::edge(&device)));
         by.conclude(listed)
     }
 

@@ -5,6 +5,7 @@ use crate::device_session::DisconnectReason;
 use crate::error::{ErrorCode, HubError};
 use crate::gate::Admitted;
 use crate::gate::operations::{CreateModule, DeleteModule, GetModule, ListModules, UpdateModule};
+use crate::identity::edge::Host;
 use crate::identity::module::{ModuleRecord, check_managed_by};
 use crate::identity::registry::{module_not_found, new_identity_state};
 use crate::identity::{AuthenticationMechanism, GenerationId, Module, ModuleSpec};
@@ -23,8 +24,7 @@ impl Hub {
     /// `ArgumentInvalid`, `SystemModuleModifyUnauthorizedAccess` for ids that begin with `$`.
     pub fn create_module(&self, by: Admitted<CreateModule>, spec: &ModuleSpec) -> Result<Module, HubError> {
         let (device, id) = by.target();
-        let created =
-            self.check_host(&by, device).and_then(|()| self.add_module(device, id, spec, None, by.at()));
+        let created = self.add_module(Host::of(&by, device), id, spec, None, by.at());
         by.conclude(created)
     }
 
@@ -39,9 +39,7 @@ impl Hub {
         if_match: &IfMatch,
     ) -> Result<Module, HubError> {
         let (device, id) = by.target();
-        let updated = self
-            .check_host(&by, device)
-            .and_then(|()| self.change_module(device, id, spec, if_match, by.at()));
+        let updated = self.change_module(Host::of(&by, device), id, spec, if_match, by.at());
         by.conclude(updated)
     }
 
@@ -51,8 +49,7 @@ impl Hub {
     /// `DeviceNotFound`, `ModuleNotFound`, `PreconditionFailed`, `SystemModuleModifyUnauthorizedAccess`.
     pub fn delete_module(&self, by: Admitted<DeleteModule>, if_match: &IfMatch) -> Result<(), HubError> {
         let (device, id) = by.target();
-        let deleted =
-            self.check_host(&by, device).and_then(|()| self.remove_module(device, id, if_match, by.at()));
+        let deleted = self.remove_module(Host::of(&by, device), id, if_match, by.at());
         by.conclude(deleted)
     }
 
@@ -62,7 +59,7 @@ impl Hub {
     /// `DeviceNotFound`, `ModuleNotFound`.
     pub fn module(&self, by: Admitted<GetModule>) -> Result<Module, HubError> {
         let (device, id) = by.target();
-        let found = self.check_host(&by, device).and_then(|()| self.module_view(device, id));
+        let found = self.module_view(Host::of(&by, device), id);
         by.conclude(found)
     }
 
@@ -72,35 +69,36 @@ impl Hub {
     /// `DeviceNotFound`.
     pub fn modules(&self, by: Admitted<ListModules>) -> Result<Vec<Module>, HubError> {
         let device = by.target();
-        let listed = self.check_host(&by, device).and_then(|()| self.module_views(device));
+        let listed = self.module_views(Host::of(&by, device));
         by.conclude(listed)
     }
 
     /// The work of [`Self::module`].
-    pub(crate) fn module_view(&self, device: &DeviceId, id: &ModuleId) -> Result<Module, HubError> {
-        let cell = self.devices.get(device)?;
-        let state = cell.lock(device)?;
-        state.module_view(device, id).ok_or_else(|| module_missing(device, id))
+    pub(crate) fn module_view(&self, host: Host<'_>, id: &ModuleId) -> Result<Module, HubError> {
+        let cell = self.devices.get(host.device)?;
+        let state = host.lock(&cell)?;
+        state.module_view(host.device, id).ok_or_else(|| module_missing(host.device, id))
     }
 
     /// The work of [`Self::modules`].
-    pub(crate) fn module_views(&self, device: &DeviceId) -> Result<Vec<Module>, HubError> {
-        let cell = self.devices.get(device)?;
-        Ok(cell.lock(device)?.module_views(device))
+    pub(crate) fn module_views(&self, host: Host<'_>) -> Result<Vec<Module>, HubError> {
+        let cell = self.devices.get(host.device)?;
+        Ok(host.lock(&cell)?.module_views(host.device))
     }
 
     /// The work of [`Self::create_module`], for single and bulk calls; `twin` is what the new twin begins with.
     pub(crate) fn add_module(
         &self,
-        device: &DeviceId,
+        host: Host<'_>,
         id: &ModuleId,
         spec: &ModuleSpec,
         twin: Option<&TwinPatch>,
         at: Timestamp,
     ) -> Result<Module, HubError> {
         check_not_system(id)?;
+        let device = host.device;
         let cell = self.devices.get(device)?;
-        let mut state = cell.lock(device)?;
+        let mut state = host.lock(&cell)?;
         if state.modules.contains_key(id) {
             return Err(HubError::new(
                 ErrorCode::ModuleAlreadyExistsOnDevice,
@@ -130,16 +128,17 @@ impl Hub {
     /// The work of [`Self::update_module`].
     pub(crate) fn change_module(
         &self,
-        device: &DeviceId,
+        host: Host<'_>,
         id: &ModuleId,
         spec: &ModuleSpec,
         if_match: &IfMatch,
         at: Timestamp,
     ) -> Result<Module, HubError> {
+        let device = host.device;
         let cell = self.devices.get(device)?;
-        let mut state = cell.lock(device)?;
+        let mut state = host.lock(&cell)?;
         let module = state.modules.get_mut(id).ok_or_else(|| module_missing(device, id))?;
-        if_match.check(&ETag::of_identity(module.record.etag))?;
+        if_match.check(ETag::of_identity(module.record.etag).as_str())?;
         let managed_by = check_managed_by(spec.managed_by.as_deref())?;
         let authentication = AuthenticationMechanism::resolve(
             spec.authentication.as_ref(),
@@ -159,16 +158,17 @@ impl Hub {
     /// The work of [`Self::delete_module`].
     pub(crate) fn remove_module(
         &self,
-        device: &DeviceId,
+        host: Host<'_>,
         id: &ModuleId,
         if_match: &IfMatch,
         at: Timestamp,
     ) -> Result<(), HubError> {
+        let device = host.device;
         let cell = self.devices.get(device)?;
-        let mut state = cell.lock(device)?;
+        let mut state = host.lock(&cell)?;
         let module = state.modules.get_mut(id).ok_or_else(|| module_missing(device, id))?;
         check_not_system(id)?;
-        if_match.check(&ETag::of_identity(module.record.etag))?;
+        if_match.check(ETag::of_identity(module.record.etag).as_str())?;
         module.own.attachment.delete(self, at, &IdentityId::module(device.clone(), id.clone()));
         state.modules.remove(id);
         self.devices.census().remove_modules(1);

@@ -78,7 +78,7 @@ impl StoredTwin {
         change: Change<'_>,
         is_watching: bool,
     ) -> Result<Option<DesiredChange>, HubError> {
-        change.if_match.check(&self.etag())?;
+        change.if_match.check(self.etag().as_str())?;
         let patch = change.patch;
         let tags = patch.tags.as_ref().map(|patch| self.changed_tags(patch, change.mode)).transpose()?;
         let desired = patch.desired.as_ref().map(|patch| self.changed_desired(patch, change)).transpose()?;
