@@ -7,6 +7,7 @@
 //! - [`x509`], [`x509_refusals`]: certificates, accepted and refused.
 //! - [`take_over`], [`ends`], [`expiry`]: one live session per identity, and what ends it; [`saved_sessions`]: what
 //!   it leaves behind.
+//! - [`amqp_spelling`]: AMQP in every legal encoding.
 //! - [`cloud_to_device`]: messages from a back end to a device, whatever that speaks; [`websocket_stream`]: MQTT in
 //!   WebSocket frames.
 //! - [`tiers`], [`throttles`]: what a tier lacks, and what is delayed or refused once rates and quota are enforced.
@@ -22,6 +23,8 @@ mod amqp_floods;
 mod amqp_links;
 #[path = "protocol/amqp_misuse.rs"]
 mod amqp_misuse;
+#[path = "protocol/amqp_spelling.rs"]
+mod amqp_spelling;
 #[path = "protocol/cloud_to_device.rs"]
 mod cloud_to_device;
 #[path = "protocol/ends.rs"]
