@@ -1,5 +1,6 @@
-//! One ordered byte stream to the hub, whatever carries it: TLS over TCP, or binary messages of a WebSocket over
-//! TLS (contract/amqp.md 1, contract/mqtt.md 1). MQTT and AMQP above see only bytes.
+//! One ordered byte stream to the hub, whatever carries it: TLS over TCP, binary messages of a WebSocket over TLS
+//! (contract/amqp.md 1, contract/mqtt.md 1), or, for an emulator's event hub, TCP alone. MQTT and AMQP above see only
+//! bytes.
 
 use std::fmt;
 use std::io;
@@ -28,22 +29,28 @@ use crate::error::{Error, ErrorKind};
 /// cloud-to-device message (64 KiB) with room for JSON spelling and several frames per message.
 const MAX_WEBSOCKET_MESSAGE_BYTES: usize = 1024 * 1024;
 
-const WEBSOCKET_PATH: &str = "/$iothub/websocket";
+/// Where an IoT hub takes WebSockets.
+pub(crate) const IOT_HUB_WEBSOCKET: &str = "/$iothub/websocket";
+
+/// Where an event hub does (contract/eventhubs.md 1).
+pub(crate) const EVENT_HUB_WEBSOCKET: &str = "/$servicebus/websocket";
 
 /// Where to connect and how to trust it.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) host: String,
     pub(crate) port: u16,
-    pub(crate) tls: Arc<ClientConfig>,
+    /// None for a carrier that is not encrypted.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// The carrier under MQTT or AMQP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carrier {
-    Tls,
-    /// With the subprotocol to ask for.
-    WebSocket(&'static str),
+    /// TCP, inside TLS where the endpoint has it.
+    Tcp,
+    /// With the path to ask at, and the subprotocol to ask for.
+    WebSocket { path: &'static str, subprotocol: &'static str },
 }
 
 /// A connected stream.
@@ -54,22 +61,23 @@ impl<T: AsyncRead + AsyncWrite + Send> ReadWrite for T {}
 
 impl Endpoint {
     pub(crate) async fn connect(&self, carrier: Carrier) -> Result<ByteStream, Error> {
-        let tls = self.connect_tls().await?;
+        let stream = self.dial().await?;
         match carrier {
-            Carrier::Tls => Ok(ByteStream(Box::pin(tls))),
-            Carrier::WebSocket(subprotocol) => self.upgrade(tls, subprotocol).await,
+            Carrier::Tcp => Ok(stream),
+            Carrier::WebSocket { path, subprotocol } => self.upgrade(stream, path, subprotocol).await,
         }
     }
 
-    async fn connect_tls(&self) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Error> {
+    async fn dial(&self) -> Result<ByteStream, Error> {
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| {
             self.failed("is the hub running, and is this its name and port?").with_source(error)
         })?;
         tcp.set_nodelay(true).map_err(|error| self.failed("the socket broke").with_source(error))?;
+        let Some(tls) = &self.tls else { return Ok(ByteStream(Box::pin(tcp))) };
         let name = ServerName::try_from(self.host.clone()).map_err(|error| {
             Error::configuration(format!("{:?} is not a host name", self.host)).with_source(error)
         })?;
-        TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await.map_err(|error| {
+        let tls = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(|error| {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
             let hint = match inner {
                 Some(rustls::Error::InvalidCertificate(_)) => {
@@ -79,12 +87,14 @@ impl Endpoint {
                 _ => "TLS failed; is this the right port?",
             };
             self.failed(hint).with_source(error)
-        })
+        })?;
+        Ok(ByteStream(Box::pin(tls)))
     }
 
     async fn upgrade(
         &self,
-        tls: tokio_rustls::client::TlsStream<TcpStream>,
+        stream: ByteStream,
+        path: &'static str,
         subprotocol: &'static str,
     ) -> Result<ByteStream, Error> {
         let not_upgraded = |error: tungstenite::Error| {
@@ -92,14 +102,15 @@ impl Endpoint {
         };
         // An IPv6 address needs brackets before a port.
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let url = format!("wss://{host}:{}{WEBSOCKET_PATH}", self.port);
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        let url = format!("{scheme}://{host}:{}{path}", self.port);
         let mut request = url.into_client_request().map_err(not_upgraded)?;
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_WEBSOCKET_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_WEBSOCKET_MESSAGE_BYTES));
         // The handshake checks that the hub chose the subprotocol that was asked for.
-        let (socket, _) = tokio_tungstenite::client_async_with_config(request, tls, Some(config))
+        let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(config))
             .await
             .map_err(not_upgraded)?;
         let (sink, stream) = socket.split();

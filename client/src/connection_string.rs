@@ -230,10 +230,10 @@ impl fmt::Display for DeviceConnectionString {
 }
 
 /// The pairs not yet taken. Names are compared without case, as some SDKs write `hostname`.
-struct Pairs<'a>(Vec<(&'a str, &'a str)>);
+pub(crate) struct Pairs<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Pairs<'a> {
-    fn parse(text: &'a str) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, Error> {
         if text.trim().is_empty() {
             return Err(Error::configuration("no connection string was given"));
         }
@@ -255,17 +255,17 @@ impl<'a> Pairs<'a> {
         Ok(Self(pairs))
     }
 
-    fn take(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         let at = self.0.iter().position(|(other, _)| other.eq_ignore_ascii_case(name))?;
         let (_, value) = self.0.swap_remove(at);
         (!value.is_empty()).then(|| value.to_owned())
     }
 
-    fn require(&mut self, name: &str) -> Result<String, Error> {
+    pub(crate) fn require(&mut self, name: &str) -> Result<String, Error> {
         self.take(name).ok_or_else(|| Error::configuration(format!("the connection string has no {name}=")))
     }
 
-    fn finish(self) -> Result<(), Error> {
+    pub(crate) fn finish(self) -> Result<(), Error> {
         match self.0.first() {
             None => Ok(()),
             Some((name, _)) => Err(Error::configuration(format!(
@@ -275,7 +275,7 @@ impl<'a> Pairs<'a> {
     }
 }
 
-fn both_secrets() -> Error {
+pub(crate) fn both_secrets() -> Error {
     Error::configuration(
         "the connection string has more than one of SharedAccessKey=, SharedAccessSignature= and x509=true",
     )
@@ -284,10 +284,10 @@ fn both_secrets() -> Error {
 const DEVICE_ID: &str = "DeviceId";
 const GATEWAY_HOST_NAME: &str = "GatewayHostName";
 const HOST_NAME: &str = "HostName";
-const KEY: &str = "SharedAccessKey";
-const KEY_NAME: &str = "SharedAccessKeyName";
+pub(crate) const KEY: &str = "SharedAccessKey";
+pub(crate) const KEY_NAME: &str = "SharedAccessKeyName";
 const MODULE_ID: &str = "ModuleId";
-const SIGNATURE: &str = "SharedAccessSignature";
+pub(crate) const SIGNATURE: &str = "SharedAccessSignature";
 const X509: &str = "x509";
 
 #[cfg(test)]

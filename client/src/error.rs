@@ -34,6 +34,8 @@ pub enum ErrorKind {
     MissedChanges,
     /// No such device, module or hub (HTTP 404).
     NotFound,
+    /// Another reader took the partition over, with the same or a higher owner level.
+    OwnershipLost,
     /// If-Match named another version than the current one (HTTP 412).
     PreconditionFailed,
     /// The hub answered with something this client does not understand.
@@ -73,6 +75,12 @@ impl Error {
 
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// The same failure as one of another kind.
+    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
         self
     }
 

@@ -1,7 +1,6 @@
 //! Claims-based security (contract/amqp.md section 2): a pair of links to `$cbs` on which tokens are shown, once to
 //! get in and again to stay.
 
-use fe2o3_amqp::types::definitions::SenderSettleMode;
 use fe2o3_amqp::types::messaging::Body;
 use fe2o3_amqp::types::primitives::Value;
 use fe2o3_amqp::{Receiver, Sender};
@@ -21,8 +20,7 @@ pub(super) struct Cbs {
 
 impl Cbs {
     pub(super) async fn attach(connection: &AmqpConnection) -> Result<Self, Error> {
-        let terms =
-            LinkTerms { address: "$cbs".to_owned(), settle_mode: SenderSettleMode::Mixed, channel: None };
+        let terms = LinkTerms { address: "$cbs".to_owned(), ..LinkTerms::default() };
         let sender = connection.attach_sender(terms.clone()).await?;
         let receiver = connection.attach_receiver(terms).await?;
         Ok(Self { sender, receiver })

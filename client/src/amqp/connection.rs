@@ -8,14 +8,18 @@ use fe2o3_amqp::connection::ConnectionHandle;
 use fe2o3_amqp::link::receiver::CreditMode;
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::types::definitions::{Fields, SenderSettleMode};
+use fe2o3_amqp::types::messaging::Source;
 use fe2o3_amqp::{Connection, Receiver, Sender, Session};
 use serde_amqp::Value;
+use serde_amqp::described::Described;
+use serde_amqp::descriptor::Descriptor;
 use serde_amqp::primitives::Symbol;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::failure::HubSaid as _;
+use crate::byte_stream::{Carrier, Endpoint};
 use crate::device::LinkSettings;
 use crate::error::{Error, ErrorKind};
 
@@ -33,16 +37,20 @@ const MAX_WAITING_REQUESTS: usize = 8;
 
 const API_VERSION: &str = "2021-04-12";
 
+/// The filter of a source that names a position, and the descriptor of its value.
+const SELECTOR: &str = "apache.org:selector-filter:string";
+
 /// Messages the hub may send on a link before it hears from us.
 const CREDIT: u32 = 100;
 
 /// How a link is attached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct LinkTerms {
     pub(super) address: String,
     pub(super) settle_mode: SenderSettleMode,
-    /// Pairs the two links of a twin (contract/amqp.md section 3).
-    pub(super) channel: Option<String>,
+    pub(super) properties: Vec<(&'static str, Value)>,
+    /// Which part of the source is meant (contract/eventhubs.md 4.1).
+    pub(super) selector: Option<String>,
 }
 
 /// The way to the owner of a connection.
@@ -63,15 +71,35 @@ enum Request {
 struct Owner {
     connection: ConnectionHandle<()>,
     session: SessionHandle<()>,
-    product_info: String,
+    /// What every link says of us.
+    link_properties: Fields,
 }
 
 impl AmqpConnection {
+    /// Connects as a device or module.
     pub(super) async fn open(settings: &LinkSettings) -> Result<Self, Error> {
-        let stream = settings.endpoint.connect(settings.carrier).await?;
+        let link_properties = [
+            ("com.microsoft:client-version", settings.product_info.as_str()),
+            ("com.microsoft:api-version", API_VERSION),
+        ];
+        let link_properties = link_properties
+            .map(|(name, value)| (Symbol::from(name), Value::String(value.to_owned())))
+            .into_iter()
+            .collect();
+        Self::open_at(&settings.endpoint, settings.carrier, &settings.hub, link_properties).await
+    }
+
+    /// Connects to `endpoint` as the host of that name.
+    pub(super) async fn open_at(
+        endpoint: &Endpoint,
+        carrier: Carrier,
+        host_name: &str,
+        link_properties: Fields,
+    ) -> Result<Self, Error> {
+        let stream = endpoint.connect(carrier).await?;
         let mut connection = Connection::builder()
             .container_id(uuid::Uuid::new_v4().to_string())
-            .hostname(settings.hub.as_str())
+            .hostname(host_name)
             .max_frame_size(MAX_FRAME_BYTES)
             .idle_time_out(IDLE_TIMEOUT_MS)
             .open_with_stream(stream)
@@ -86,7 +114,7 @@ impl AmqpConnection {
             .map_err(|error| error.failed("begin a session", ErrorKind::Connection))?;
         let (requests, receiver) = mpsc::channel(MAX_WAITING_REQUESTS);
         let (report, lost) = watch::channel(None);
-        let owner = Owner { connection, session, product_info: settings.product_info.clone() };
+        let owner = Owner { connection, session, link_properties };
         let owner = tokio::spawn(owner.run(receiver, report.clone()));
         Ok(Self { requests, lost, report, _owner: AbortOnDropHandle::new(owner) })
     }
@@ -181,11 +209,20 @@ impl Owner {
 
     async fn attach_receiver(&mut self, terms: LinkTerms) -> Result<Receiver, Error> {
         let doing = format!("attach to {}", terms.address);
+        let mut source = Source::builder().address(terms.address.as_str());
+        if let Some(selector) = &terms.selector {
+            let name = Symbol::from(SELECTOR);
+            let value = Described {
+                descriptor: Descriptor::Name(name.clone()),
+                value: Value::String(selector.clone()),
+            };
+            source = source.filter([(name, Value::Described(Box::new(value)))].into_iter().collect());
+        }
         Receiver::builder()
             .name(format!("receiver-{}", uuid::Uuid::new_v4()))
             .sender_settle_mode(terms.settle_mode.clone())
             .properties(self.properties(&terms))
-            .source(terms.address.as_str())
+            .source(source.build())
             .credit_mode(CreditMode::Auto(CREDIT))
             .auto_accept(true)
             .attach(&mut self.session)
@@ -194,14 +231,9 @@ impl Owner {
     }
 
     fn properties(&self, terms: &LinkTerms) -> Fields {
-        let mut properties = Fields::new();
-        let mut set = |name: &str, value: &str| {
-            properties.insert(Symbol::from(name), Value::String(value.to_owned()));
-        };
-        set("com.microsoft:client-version", &self.product_info);
-        set("com.microsoft:api-version", API_VERSION);
-        if let Some(channel) = &terms.channel {
-            set("com.microsoft:channel-correlation-id", channel);
+        let mut properties = self.link_properties.clone();
+        for (name, value) in &terms.properties {
+            properties.insert(Symbol::from(*name), value.clone());
         }
         properties
     }

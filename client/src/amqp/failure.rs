@@ -64,11 +64,14 @@ fn name_of(condition: &ErrorCondition) -> String {
     }
 }
 
+/// The condition of a link that another one has replaced.
+pub(super) const STOLEN: &str = "amqp:link:stolen";
+
 /// The HTTP status that means the same; whatever a new connection may cure is 503.
 fn status_of(condition: &str) -> u16 {
     match condition {
         "amqp:unauthorized-access" => 401,
-        "amqp:not-found" | "com.microsoft:iot-hub-not-found-error" => 404,
+        "amqp:not-found" | "com.microsoft:entity-not-found" | "com.microsoft:iot-hub-not-found-error" => 404,
         "amqp:decode-error"
         | "amqp:invalid-field"
         | "amqp:not-allowed"

@@ -1,7 +1,6 @@
 //! The telemetry link (contract/amqp.md 4.1). Messages go out in order; their outcomes are waited for side by side.
 
 use fe2o3_amqp::Sender;
-use fe2o3_amqp::types::definitions::SenderSettleMode;
 use tokio::sync::Mutex;
 
 use super::connection::{AmqpConnection, LinkTerms, say};
@@ -19,11 +18,8 @@ pub(super) struct TelemetryLink {
 
 impl TelemetryLink {
     pub(super) async fn attach(connection: &AmqpConnection, identity: &IdentityId) -> Result<Self, Error> {
-        let terms = LinkTerms {
-            address: format!("{}/messages/events", identity.path()),
-            settle_mode: SenderSettleMode::Mixed,
-            channel: None,
-        };
+        let terms =
+            LinkTerms { address: format!("{}/messages/events", identity.path()), ..LinkTerms::default() };
         Ok(Self { sender: Mutex::new(connection.attach_sender(terms).await?) })
     }
 

@@ -44,7 +44,12 @@ impl TwinLink {
         let terms = LinkTerms {
             address: format!("{}/twin", identity.path()),
             settle_mode: SenderSettleMode::Settled,
-            channel: Some(format!("twin:{}", uuid::Uuid::new_v4())),
+            // Pairs the two links (contract/amqp.md section 3).
+            properties: vec![(
+                "com.microsoft:channel-correlation-id",
+                Value::String(format!("twin:{}", uuid::Uuid::new_v4())),
+            )],
+            ..LinkTerms::default()
         };
         let sender = connection.attach_sender(terms.clone()).await?;
         let receiver = connection.attach_receiver(terms).await?;

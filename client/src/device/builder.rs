@@ -7,7 +7,7 @@ use super::credentials::{Credentials, DEFAULT_TOKEN_LIFETIME};
 use super::link::LinkSettings;
 use super::session::Session;
 use super::{DeviceClient, ModuleClient};
-use crate::byte_stream::{Carrier, Endpoint};
+use crate::byte_stream::{Carrier, Endpoint, IOT_HUB_WEBSOCKET};
 use crate::connection_string::{DeviceConnectionString, DeviceCredential};
 use crate::error::Error;
 use crate::tls::{ClientCertificate, TrustedRoots, client_config};
@@ -51,9 +51,9 @@ impl Transport {
 
     const fn carrier(self) -> Carrier {
         match self {
-            Self::Amqp | Self::Mqtt => Carrier::Tls,
-            Self::AmqpWs => Carrier::WebSocket("AMQPWSB10"),
-            Self::MqttWs => Carrier::WebSocket("mqtt"),
+            Self::Amqp | Self::Mqtt => Carrier::Tcp,
+            Self::AmqpWs => Carrier::WebSocket { path: IOT_HUB_WEBSOCKET, subprotocol: "AMQPWSB10" },
+            Self::MqttWs => Carrier::WebSocket { path: IOT_HUB_WEBSOCKET, subprotocol: "mqtt" },
         }
     }
 }
@@ -79,7 +79,7 @@ impl Settings {
         let endpoint = Endpoint {
             host: self.connection_string.gateway_host_name().unwrap_or(&hub).to_owned(),
             port: self.port.unwrap_or_else(|| transport.default_port()),
-            tls: client_config(&self.roots, self.certificate.as_ref())?,
+            tls: Some(client_config(&self.roots, self.certificate.as_ref())?),
         };
         let settings = LinkSettings {
             hub,

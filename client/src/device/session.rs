@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::builder::Transport;
@@ -17,6 +17,7 @@ use super::desired::{DesiredChanges, DesiredFanOut};
 use super::link::{Link, LinkSettings, Renewal};
 use super::message::TelemetryMessage;
 use super::twin::{ReportedVersion, Twin};
+use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind};
 use crate::identity_id::IdentityId;
 
@@ -187,7 +188,7 @@ impl Shared {
 
     /// The keeper's life.
     async fn keep(self: Arc<Self>, mut link: Arc<Link>) {
-        let mut pause = MIN_PAUSE;
+        let mut backoff = Backoff::new(MIN_PAUSE, MAX_PAUSE);
         let reason = loop {
             let since = Instant::now();
             let end = self.tend(&link).await;
@@ -198,13 +199,13 @@ impl Shared {
             let _ = timeout(CLOSE_TIMEOUT, link.close()).await;
             if matches!(end, LinkEnd::Lost) && since.elapsed() < MAX_PAUSE {
                 // Short-lived links: somebody else with this identity takes over each time, or the hub is unwell.
-                if self.rest(&mut pause).await.is_err() {
+                if self.rest(&mut backoff).await.is_err() {
                     break closed();
                 }
             } else {
-                pause = MIN_PAUSE;
+                backoff.reset();
             }
-            match self.connect_again(&mut pause).await {
+            match self.connect_again(&mut backoff).await {
                 Ok(again) => link = again,
                 Err(reason) => break reason,
             }
@@ -246,7 +247,7 @@ impl Shared {
         }
     }
 
-    async fn connect_again(&self, pause: &mut Duration) -> Result<Arc<Link>, Error> {
+    async fn connect_again(&self, backoff: &mut Backoff) -> Result<Arc<Link>, Error> {
         loop {
             let attempt = async {
                 let link = self.connect().await?;
@@ -262,22 +263,20 @@ impl Shared {
             match outcome {
                 Ok(link) => return Ok(link),
                 Err(error) if error.is_transient() => {
-                    tracing::debug!(identity = %self.settings.identity, %error, ?pause, "not connected yet");
+                    tracing::debug!(identity = %self.settings.identity, %error, "not connected yet");
                     self.state.send_replace(State::Connecting(Some(Arc::new(error))));
                 }
                 Err(error) => return Err(error),
             }
-            self.rest(pause).await?;
+            self.rest(backoff).await?;
         }
     }
 
-    /// Waits, and doubles the next pause.
-    async fn rest(&self, pause: &mut Duration) -> Result<(), Error> {
-        let now = jittered(*pause);
-        *pause = (*pause * 2).min(MAX_PAUSE);
+    /// Waits for the next attempt, or until the client is closed.
+    async fn rest(&self, backoff: &mut Backoff) -> Result<(), Error> {
         tokio::select! {
             () = self.stop.cancelled() => Err(closed()),
-            () = sleep(now) => Ok(()),
+            () = backoff.rest() => Ok(()),
         }
     }
 
@@ -293,24 +292,4 @@ impl Shared {
 
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "this client was closed")
-}
-
-/// Between half and all of a pause, so that a thousand devices do not come back in step.
-fn jittered(pause: Duration) -> Duration {
-    // The low bits of a random UUID; this crate needs randomness nowhere else.
-    let (_, low) = uuid::Uuid::new_v4().as_u64_pair();
-    pause.mul_f64(0.5 + (low & 0xffff) as f64 / f64::from(0x2_0000))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_jittered_pause_stays_between_half_and_all_of_it() {
-        for _ in 0..1000 {
-            let pause = jittered(MAX_PAUSE);
-            assert!(pause >= MAX_PAUSE / 2 && pause <= MAX_PAUSE, "{pause:?}");
-        }
-    }
 }
