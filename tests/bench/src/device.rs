@@ -4,11 +4,13 @@
 //! connections at rest. Each load runs on every target in turn, then the next round; what comes out beside the rows
 //! is the median of the rounds' ratios, since rates move with whatever else the machine does.
 
-mod connect;
+pub(crate) mod connect;
 mod idle;
 mod ingest;
 mod ingest_amqp;
 mod round_trip;
+
+pub(crate) use ingest::Span;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use crate::servers::Server;
 use crate::target::Target;
 
 /// Figures of one load on one target.
-type Figures = Vec<(&'static str, f64)>;
+pub(crate) type Figures = Vec<(&'static str, f64)>;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {

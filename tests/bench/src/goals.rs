@@ -22,6 +22,8 @@ struct Goal {
     target: String,
     /// The target whose figure is divided by ours, round by round.
     against: Option<String>,
+    /// The load whose figure of the same target ours is divided by, round by round.
+    over_load: Option<String>,
     /// The size of the registry, where rows have one.
     size: Option<u64>,
     /// The size whose figure ours is divided by.
@@ -52,23 +54,23 @@ pub(crate) fn check(rows: &Path, goals: &Path) -> anyhow::Result<ExitCode> {
 
 impl Goal {
     fn reached(&self, rows: &[Row]) -> Option<f64> {
-        let ours = self.figures(rows, &self.target, self.size);
+        let ours = self.figures(rows, &self.load, &self.target, self.size);
         if let Some(other) = &self.against {
-            let others = self.figures(rows, other, self.size);
-            let ratio = |(round, ours): &(u64, f64)| {
-                others.iter().find(|(other, _)| other == round).map(|(_, other)| other / ours)
-            };
-            return median(ours.iter().filter_map(ratio).collect());
+            let others = self.figures(rows, &self.load, other, self.size);
+            return median(by_round(&others, &ours));
+        }
+        if let Some(other) = &self.over_load {
+            let others = self.figures(rows, other, &self.target, self.size);
+            return median(by_round(&ours, &others));
         }
         let ours = median(ours.into_iter().map(|(_, figure)| figure).collect())?;
         let Some(size) = self.over_size else { return Some(ours) };
-        let smaller = self.figures(rows, &self.target, Some(size));
+        let smaller = self.figures(rows, &self.load, &self.target, Some(size));
         Some(ours / median(smaller.into_iter().map(|(_, figure)| figure).collect())?)
     }
 
-    fn figures(&self, rows: &[Row], target: &str, at: Option<u64>) -> Vec<(u64, f64)> {
-        let fits =
-            |row: &&Row| row.load == self.load && row.target == target && at.is_none_or(|at| row.at == at);
+    fn figures(&self, rows: &[Row], load: &str, target: &str, at: Option<u64>) -> Vec<(u64, f64)> {
+        let fits = |row: &&Row| row.load == load && row.target == target && at.is_none_or(|at| row.at == at);
         let figure = |row: &Row| row.figures.get(&self.figure).map(|figure| (row.at, *figure));
         rows.iter().filter(fits).filter_map(figure).collect()
     }
@@ -85,12 +87,21 @@ impl Goal {
             }
         };
         add("under that of", self.against.clone());
+        add("over that of", self.over_load.clone());
         add("at", self.size.map(|size| size.to_string()));
         add("over that at", self.over_size.map(|size| size.to_string()));
         add("at least", self.at_least.map(|least| least.to_string()));
         add("at most", self.at_most.map(|most| most.to_string()));
         text
     }
+}
+
+/// The first figure of each round over the second, where both were measured.
+fn by_round(first: &[(u64, f64)], second: &[(u64, f64)]) -> Vec<f64> {
+    let ratio = |(round, figure): &(u64, f64)| {
+        second.iter().find(|(other, _)| other == round).map(|(_, other)| figure / other)
+    };
+    first.iter().filter_map(ratio).collect()
 }
 
 #[cfg(test)]
@@ -122,6 +133,15 @@ mod tests {
         let reached = goal.reached(&rows()).unwrap();
         assert!((reached - 0.625).abs() < 1e-9, "{reached}");
         assert!(goal.is_met_by(reached) && !goal.is_met_by(0.59));
+    }
+
+    #[test]
+    fn a_load_is_held_against_another_of_the_same_round() {
+        let mut rows = rows();
+        rows.push(Row::new("get-alone", "ours", 2, &[("us", 50.0)]));
+        let goal = goal("load='get'\nfigure='us'\ntarget='ours'\nover_load='get-alone'\nat_least=0.8");
+        assert_eq!(goal.reached(&rows), Some(0.8));
+        assert!(goal.is_met_by(0.8) && !goal.is_met_by(0.79));
     }
 
     #[test]

@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! bench registry                        a hub in this process, growing to a million devices
+//! bench log                             an event log in this process, growing to a million events
 //! bench rest --emulator target/release/iothub-emulator
 //!                                       twins over TLS and SAS, against a bare axum handler in the same rounds
 //! bench device --loads connect,ingest-50,rtt
 //!                                       devices over MQTT and AMQP, beside mosquitto and a sink in the same rounds
+//! bench events                          telemetry while two consumer groups read it, beside mosquitto in the same rounds
 //! bench churn --devices 500 --secs 360   devices come and go over every transport; exit 1 where an invariant breaks
 //! bench check FILE.jsonl                exit 1 where a goal is missed
 //! ```
 //! Every run prints a table and, with `--out`, adds its rows to a file as JSON lines. Every load ends by itself.
 //!
-//! In reading order: `registry`, `rest`, `device` and `churn` are the runs; `load` is the HTTP client, `mqtt`, `amqp` and
+//! In reading order: `registry`, `log`, `rest`, `device`, `events` and `churn` are the runs; `load` is the HTTP client, `mqtt`, `amqp` and
 //! `wire` the devices', `servers` the processes they load and `target` the way in; `bare` and `sink` are the limits;
 //! `rows` and `histogram` what comes out, `goals` what it is held against.
 
@@ -20,10 +22,12 @@ mod bare;
 mod churn;
 mod device;
 mod dice;
+mod events;
 mod goals;
 mod histogram;
 mod http;
 mod load;
+mod log;
 mod mqtt;
 mod registry;
 mod rest;
@@ -62,6 +66,10 @@ enum Run {
     Churn(churn::Arguments),
     /// Loads the emulator as devices do.
     Device(device::Arguments),
+    /// Loads the emulator as devices do, while back ends read what they send.
+    Events(events::Arguments),
+    /// Grows an event log in this process and measures it at each size.
+    Log(log::Arguments),
     /// Grows a hub in this process and measures its operations at each size.
     Registry(registry::Arguments),
     /// Reads and patches twins over REST, TLS and SAS.
@@ -77,6 +85,8 @@ fn main() -> ExitCode {
         Run::Check { rows, goals } => goals::check(&rows, &goals),
         Run::Churn(arguments) => churn::run(&arguments),
         Run::Device(arguments) => device::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Run::Events(arguments) => events::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Run::Log(arguments) => log::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Registry(arguments) => registry::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Rest(arguments) => rest::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Sink { state, certificate, key } => {

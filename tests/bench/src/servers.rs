@@ -41,11 +41,17 @@ const KEY: &str = "server.key";
 impl Server {
     /// The emulator, its logs off but for faults of its own.
     pub(crate) async fn emulator(program: &Path) -> anyhow::Result<Self> {
+        Self::emulator_with(program, &[]).await
+    }
+
+    /// The same with further options.
+    pub(crate) async fn emulator_with(program: &Path, options: &[String]) -> anyhow::Result<Self> {
         let state = tempfile::tempdir()?;
         let mut command = Command::new(program);
         command
             .args(["serve", "--bind", "127.0.0.1", "--log-level", "error", "--state-dir"])
-            .arg(state.path());
+            .arg(state.path())
+            .args(options);
         for port in ["https", "mqtts", "amqps", "amqp", "admin"] {
             command.args([format!("--{port}-port"), "0".to_owned()]);
         }

@@ -14,6 +14,10 @@ const WINDOW: u32 = 5000;
 const HANDLES: u32 = 63;
 /// What a receiver lets come before it says more.
 const CREDIT: u32 = 100;
+/// How JavaScript and Go write the descriptor of a selector.
+const SELECTOR: u64 = 0x0000_468c_0000_0004;
+/// The mode of a sender whose messages are settled when they are sent.
+const SETTLED: u8 = 1;
 
 /// A connection with a session on channel 0.
 pub(crate) struct Amqp {
@@ -98,32 +102,61 @@ impl Amqp {
         self.attach(true, address).await
     }
 
+    /// Attaches a receiver of events to which nothing comes yet: only new ones, settled when they are sent.
+    pub(crate) async fn event_receiver(&mut self, address: &str) -> anyhow::Result<Link> {
+        let selector = Value::described(SELECTOR, Value::string("amqp.annotation.x-opt-offset > '@latest'"));
+        let filter = Value::Map(vec![(Value::symbol("apache.org:selector-filter:string"), selector)]);
+        let mut source = vec![Value::Null; 7];
+        source.insert(0, Value::string(address));
+        source.push(filter);
+        self.attach_to(true, address, source, Value::Ubyte(SETTLED)).await
+    }
+
     /// Lets a receiver receive, after it received that many.
     pub(crate) fn put_credit(&mut self, link: Link, received: u32) {
+        self.put_flow(link, received, CREDIT, WINDOW);
+    }
+
+    /// The same for the only link of a connection, whose transfers nobody notes.
+    pub(crate) fn put_much_credit(&mut self, link: Link, received: u32, credit: u32) {
+        self.incoming = received;
+        self.put_flow(link, received, credit, i32::MAX as u32);
+    }
+
+    fn put_flow(&mut self, link: Link, received: u32, credit: u32, window: u32) {
         let flow = vec![
             Value::Uint(self.incoming),
-            Value::Uint(WINDOW),
+            Value::Uint(window),
             Value::Uint(self.next_delivery),
             Value::Uint(WINDOW),
             Value::Uint(link.0),
             Value::Uint(received),
-            Value::Uint(CREDIT),
+            Value::Uint(credit),
         ];
         frame::put(&mut self.wire.out, code::FLOW, flow, &[]);
     }
 
     async fn attach(&mut self, is_receiver: bool, address: &str) -> anyhow::Result<Link> {
+        self.attach_to(is_receiver, address, vec![Value::string(address)], Value::Null).await
+    }
+
+    async fn attach_to(
+        &mut self,
+        is_receiver: bool,
+        address: &str,
+        source: Vec<Value>,
+        sender_settles: Value,
+    ) -> anyhow::Result<Link> {
         let link = Link(self.next_handle);
         self.next_handle += 1;
-        let terminus = |code| Value::described(code, Value::List(vec![Value::string(address)]));
         let attach = vec![
             Value::string(&format!("link-{}", link.0)),
             Value::Uint(link.0),
             Value::Bool(is_receiver),
+            sender_settles,
             Value::Null,
-            Value::Null,
-            terminus(code::SOURCE),
-            terminus(code::TARGET),
+            Value::described(code::SOURCE, Value::List(source)),
+            Value::described(code::TARGET, Value::List(vec![Value::string(address)])),
             Value::Null,
             Value::Null,
             if is_receiver { Value::Null } else { Value::Uint(0) },

@@ -27,14 +27,14 @@ pub(super) async fn run(target: &Arc<Target>, connections: usize) -> anyhow::Res
 }
 
 /// Connections that were made.
-pub(super) struct Opened {
+pub(crate) struct Opened {
     /// In the order of the devices; none where they were not to be kept.
-    pub(super) wires: Vec<Wire>,
+    pub(crate) wires: Vec<Wire>,
     pub(super) latency: Histogram,
 }
 
 /// Connects devices, and keeps their connections or says goodbye.
-pub(super) async fn open(target: &Arc<Target>, connections: usize, keep: bool) -> anyhow::Result<Opened> {
+pub(crate) async fn open(target: &Arc<Target>, connections: usize, keep: bool) -> anyhow::Result<Opened> {
     let (next, devices) = (Arc::new(AtomicUsize::new(0)), Arc::new(names(connections)));
     let mut running = JoinSet::new();
     for _ in 0..AT_A_TIME {

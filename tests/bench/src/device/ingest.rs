@@ -32,19 +32,19 @@ pub(super) struct Shape {
 
 /// What counts: from the end of the warm-up to the end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    pub(super) from: Instant,
-    pub(super) to: Instant,
+pub(crate) struct Span {
+    pub(crate) from: Instant,
+    pub(crate) to: Instant,
 }
 
 impl Span {
     /// Starting now, a third of the time to warm up.
-    pub(super) fn starting(time: Duration) -> Self {
+    pub(crate) fn starting(time: Duration) -> Self {
         let from = Instant::now() + time / 3;
         Self { from, to: from + time }
     }
 
-    pub(super) fn has(&self, at: Instant) -> bool {
+    pub(crate) fn has(&self, at: Instant) -> bool {
         at >= self.from && at < self.to
     }
 }
