@@ -96,7 +96,7 @@ impl Caller {
         };
         let reaches = match (self, target) {
             (Self::Policy(_, None), _) => true,
-            (_, Target::Hub) => false,
+            (_, Target::Events(_) | Target::Hub) => false,
             (Self::Own(own), Target::Identity(target)) => own == target,
             (Self::Policy(_, Some(scope)), Target::Identity(target)) => {
                 scope == target || (scope.device == target.device && !scope.is_module())

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use auth::Authenticator;
 use auth::resource::HostName;
 use bytes::Bytes;
-use hub::access::{Grant, Permissions, Scope, Subject};
+use hub::access::{EventsPath, Grant, Permissions, Scope, Subject};
 use hub::error::HubError;
 use hub::gate::Details;
 use hub::ids::IdentityId;
@@ -29,10 +29,11 @@ const TOKEN_BYTES_MAX: usize = 4096;
 /// Largest put-token message.
 pub(crate) const REQUEST_BYTES_MAX: usize = 32 * 1024;
 
-/// A token that was good, and what it gives.
+/// A credential that was good, and what it gives.
 pub(crate) struct Claim {
     pub(crate) grant: Arc<Grant>,
-    token: Box<str>,
+    /// `None` when it was a policy's key, which does not change.
+    token: Option<Box<str>>,
     /// The host its client wrote into the audience, if any.
     host: Option<Box<str>>,
 }
@@ -47,17 +48,18 @@ impl fmt::Debug for Claim {
 /// Every claim of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
+    of_events: HashMap<(Subject, EventsPath), Claim>,
     of_identities: HashMap<IdentityId, Claim>,
     of_hub: Vec<Claim>,
 }
 
 impl Claims {
     pub(crate) fn is_empty(&self) -> bool {
-        self.of_identities.is_empty() && self.of_hub.is_empty()
+        self.of_events.is_empty() && self.of_identities.is_empty() && self.of_hub.is_empty()
     }
 
     fn is_full(&self) -> bool {
-        self.of_identities.len() + self.of_hub.len() >= CLAIMS_PER_CONNECTION
+        self.of_events.len() + self.of_identities.len() + self.of_hub.len() >= CLAIMS_PER_CONNECTION
     }
 
     /// Verifies a token and keeps its claim; a newer one for the same scope replaces the older.
@@ -72,18 +74,37 @@ impl Claims {
             return Err(PutError::Limit(format!("the token is longer than {TOKEN_BYTES_MAX} bytes")));
         }
         let grant = by.verify(token, identity, host).map_err(PutError::Refused)?;
-        let claim = Claim { grant: Arc::clone(&grant), token: token.into(), host: host.map(Into::into) };
+        self.keep(Claim { grant, token: Some(token.into()), host: host.map(Into::into) })
+    }
+
+    /// Keeps the claim of a policy's key shown as a password.
+    pub(crate) fn put_key(&mut self, policy: &str, key: &str, by: &Verifier<'_>) -> Result<(), PutError> {
+        let grant = by.authenticator.authenticate_policy_key(policy, key, by.details);
+        let claim = Claim { grant: grant.map_err(PutError::Refused)?, token: None, host: None };
+        self.keep(claim).map(drop)
+    }
+
+    fn keep(&mut self, claim: Claim) -> Result<Arc<Grant>, PutError> {
+        let grant = Arc::clone(&claim.grant);
+        let is_held = match &grant.scope {
+            Scope::Events(path) => self.of_events.contains_key(&(grant.subject.clone(), path.clone())),
+            Scope::Identity(identity) => self.of_identities.contains_key(identity),
+            // One per policy, so their number is bounded by the hub's policies.
+            Scope::Hub => true,
+        };
+        if self.is_full() && !is_held {
+            return Err(PutError::Limit(format!(
+                "a connection holds at most {CLAIMS_PER_CONNECTION} claims"
+            )));
+        }
         match &grant.scope {
+            Scope::Events(path) => {
+                self.of_events.insert((grant.subject.clone(), path.clone()), claim);
+            }
             Scope::Identity(identity) => {
-                if self.is_full() && !self.of_identities.contains_key(identity) {
-                    return Err(PutError::Limit(format!(
-                        "a connection holds at most {CLAIMS_PER_CONNECTION} claims"
-                    )));
-                }
                 self.of_identities.insert(identity.clone(), claim);
             }
             Scope::Hub => {
-                // One per policy, so their number is bounded by the hub's policies.
                 self.of_hub.retain(|held| held.grant.subject != grant.subject);
                 self.of_hub.push(claim);
             }
@@ -102,19 +123,26 @@ impl Claims {
         own.or_else(devices).or_else(with_right).or_else(|| self.of_hub.first())
     }
 
-    /// A claim that gives the right the service side needs.
+    /// A claim that gives the right the service side needs, over the hub as a whole.
     pub(crate) fn service_grant(&self, now: Timestamp) -> Option<Arc<Grant>> {
-        self.of_service(now).next().map(Arc::clone)
+        self.of_service(now).find(|grant| grant.scope == Scope::Hub).map(Arc::clone)
     }
 
-    /// When the last such claim ends; `None` when there is none, or when one never does.
+    /// Of the claims that give this right over a place below the event hubs, or without one over any, that which
+    /// lasts longest.
+    pub(crate) fn events_grant(&self, path: Option<&EventsPath>, now: Timestamp) -> Option<Arc<Grant>> {
+        let covers = |grant: &&Arc<Grant>| path.is_none_or(|path| grant.covers_events(path));
+        let lasting = self.of_service(now).filter(covers);
+        lasting.max_by_key(|grant| grant.expires_at.unwrap_or(Timestamp::MAX)).map(Arc::clone)
+    }
+
+    /// When the next such claim ends, if any does.
     pub(crate) fn service_ends(&self, now: Timestamp) -> Option<Timestamp> {
-        let ends: Option<Vec<Timestamp>> = self.of_service(now).map(|grant| grant.expires_at).collect();
-        ends?.into_iter().max()
+        self.of_service(now).filter_map(|grant| grant.expires_at).min()
     }
 
     fn of_service(&self, now: Timestamp) -> impl Iterator<Item = &Arc<Grant>> {
-        let grants = self.of_hub.iter().map(|claim| &claim.grant);
+        let grants = self.of_hub.iter().chain(self.of_events.values()).map(|claim| &claim.grant);
         grants
             .filter(|grant| grant.permissions.contains(Permissions::SERVICE_CONNECT))
             .filter(move |grant| grant.expires_at.is_none_or(|at| at > now))
@@ -127,6 +155,7 @@ impl Claims {
 
     pub(crate) fn remove_expired(&mut self, now: Timestamp) {
         let is_live = |claim: &Claim| claim.grant.expires_at.is_none_or(|at| at > now);
+        self.of_events.retain(|_, claim| is_live(claim));
         self.of_identities.retain(|_, claim| is_live(claim));
         self.of_hub.retain(is_live);
     }
@@ -172,7 +201,10 @@ impl Verifier<'_> {
 
     /// Judges a claim again before a session rests on it.
     pub(crate) fn verify_again(&self, claim: &Claim) -> Result<Arc<Grant>, HubError> {
-        self.verify(&claim.token, None, claim.host.as_deref())
+        match &claim.token {
+            Some(token) => self.verify(token, None, claim.host.as_deref()),
+            None => Ok(Arc::clone(&claim.grant)),
+        }
     }
 }
 

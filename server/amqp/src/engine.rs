@@ -4,7 +4,7 @@
 //! of every frame must be there (contract/amqp.md 1.3). The engine keeps the protocol's own state and its limits;
 //! what a link means is decided by whoever takes its events. In reading order:
 //! - [`value`], [`encode`]: encoded values in and out.
-//! - [`frame`], [`output`]: frames in and out.
+//! - [`frame`], [`attach`], [`output`]: frames in and out.
 //! - [`message`], [`outgoing`]: the sections of a message.
 //! - [`link`], [`session`], [`unsettled`]: credit, windows, deliveries.
 //! - [`events`]: what the engine and those above it tell each other.
@@ -19,6 +19,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::names::{CONTAINER_ID, conditions};
 
+mod attach;
 #[cfg(test)]
 mod conformance;
 pub(crate) mod encode;
@@ -36,12 +37,13 @@ mod tests;
 mod unsettled;
 pub(crate) mod value;
 
+use attach::Attach;
 pub(crate) use events::{
-    AttachRequest, Condition, Delivery, Event, LinkId, Outcome, SaslRequest, Settled, Verdict,
+    AttachRequest, Condition, Delivery, Event, Info, LinkId, Outcome, SaslRequest, Settled, Verdict,
 };
-use frame::{Attach, Frame, FrameBody, next_frame};
+use frame::{Frame, FrameBody, next_frame};
 use link::Link;
-use output::Output;
+use output::{Offer, Output};
 use session::{Fault, Ready, Session, new_link};
 use value::Malformed;
 
@@ -340,10 +342,16 @@ impl Engine {
         self.fail(malformed.0.clone())
     }
 
-    /// Grants a link, and credit if the client is to send.
-    pub(crate) fn accept(&mut self, request: AttachRequest, max_message_bytes: usize) {
+    /// Grants a link, and credit if the client is to send; of what the client desired, it gets `capability`.
+    pub(crate) fn accept(
+        &mut self,
+        request: AttachRequest,
+        max_message_bytes: usize,
+        capability: Option<&str>,
+    ) {
         let AttachRequest { link: LinkId { channel, handle }, attach, .. } = request;
-        self.output.attach(channel, &attach, true, max_message_bytes as u64);
+        let offer = Offer { max_message_bytes: max_message_bytes as u64, capability };
+        self.output.attach(channel, &attach, true, offer);
         let pre_settled = attach.snd_settle_mode == Some(1);
         let link = new_link(attach.client_receives, pre_settled, max_message_bytes);
         self.change_links(channel, |session| session.insert(handle, link));
@@ -354,8 +362,17 @@ impl Engine {
 
     /// Answers an attach with no source and no target, and detaches with the reason (contract/amqp.md 5).
     pub(crate) fn refuse(&mut self, request: AttachRequest, condition: &Condition) {
+        self.decline(request, false, condition);
+    }
+
+    /// Answers an attach as if to grant it, and detaches with where to go instead (contract/eventhubs.md 7).
+    pub(crate) fn redirect(&mut self, request: AttachRequest, condition: &Condition) {
+        self.decline(request, true, condition);
+    }
+
+    fn decline(&mut self, request: AttachRequest, echoes: bool, condition: &Condition) {
         let AttachRequest { link: LinkId { channel, handle }, attach, .. } = request;
-        self.output.attach(channel, &attach, false, 0);
+        self.output.attach(channel, &attach, echoes, Offer::default());
         self.output.detach(channel, handle, true, Some(condition));
         self.change_links(channel, |session| session.insert(handle, Link::Closing));
     }

@@ -6,7 +6,7 @@ use hub::device_session::DisconnectReason;
 use hub::error::{ErrorCode, HubError};
 use hub::ids::TrackingId;
 
-use crate::engine::Condition;
+use crate::engine::{Condition, Info};
 use crate::names::conditions as c;
 
 /// The condition of a code. `com.microsoft:device-not-found` is in no SDK's table, `amqp:not-found` is in all.
@@ -62,7 +62,7 @@ pub(crate) fn refusal(error: &HubError, tracking: &TrackingId) -> Condition {
     Condition {
         name: condition(error.code()),
         description: error.message().to_owned(),
-        tracking_id: Some((c::TRACKING_ID, tracking.to_string())),
+        info: vec![(c::TRACKING_ID, Info::Text(tracking.to_string()))],
     }
 }
 

@@ -90,7 +90,7 @@ fn answer(event: Event, engine: &mut Engine) {
     match event {
         Event::Attach(request) => {
             let (link, receives) = (request.link, request.client_receives());
-            engine.accept(request, 4096);
+            engine.accept(request, 4096, None);
             if receives {
                 // Larger than the smallest frame a client may ask for.
                 let _is_room = engine.send(link, Bytes::from_static(&[0; 700]));

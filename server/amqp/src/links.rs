@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 
+use auth::SasToken;
 use futures_util::stream::{SelectAll, Stream};
 use hub::api_version::ApiVersion;
 use hub::device_session::{Delivery as SessionDelivery, DisconnectReason};
@@ -139,13 +140,23 @@ impl<'h> Links<'h> {
                 }
                 self.peer.certificates.is_some()
             }
-            Ok(sasl::Presented::Token { user, token }) => {
-                let identity = match &user {
-                    sasl::User::Identity(identity) => Some(identity),
-                    sasl::User::Policy => None,
-                };
+            Ok(sasl::Presented::Login { user, password: sasl::Password(password) }) => {
                 let (claims, verifier) = self.claims_and_verifier();
-                let put = claims.put(&token.0, identity, None, &verifier);
+                let put = match &user {
+                    sasl::User::Identity(identity) => {
+                        claims.put(&password, Some(identity), None, &verifier).map(drop)
+                    }
+                    sasl::User::Policy(policy) if SasToken::is_meant_by(&password) => {
+                        if SasToken::parse(&password).is_ok_and(|token| !token.is_of_policy(policy)) {
+                            tracing::warn!(
+                                "refused: the token of PLAIN user '{policy}' is not that policy's"
+                            );
+                            return false;
+                        }
+                        claims.put(&password, None, None, &verifier).map(drop)
+                    }
+                    sasl::User::Policy(policy) => claims.put_key(policy, &password, &verifier),
+                };
                 self.was_authenticated |= put.is_ok();
                 put.is_ok()
             }
@@ -165,7 +176,7 @@ impl<'h> Links<'h> {
         match self.node_for(&request).await {
             Ok((node, max_message_bytes)) => {
                 let (link, receives) = (request.link, request.client_receives());
-                engine.accept(request, max_message_bytes);
+                engine.accept(request, max_message_bytes, None);
                 self.nodes.insert(link, node.clone());
                 match node {
                     LinkNode::Device(identity, kind) => {
@@ -210,7 +221,7 @@ impl<'h> Links<'h> {
                 if kind == DeviceLink::TwinRequests
                     && let Some(connected) = self.connected.get_mut(&identity)
                 {
-                    let version = request.property(link_properties::API_VERSION);
+                    let version = request.attach().property(link_properties::API_VERSION);
                     connected.arrays = version.as_deref().and_then(ApiVersion::parse).into();
                 }
                 Ok((LinkNode::Device(identity, kind), kind.max_message_bytes()))

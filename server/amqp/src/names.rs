@@ -68,6 +68,23 @@ pub(crate) mod segments {
     pub(crate) const TWIN: &str = "twin";
 }
 
+/// Where a reader of events begins. contract/eventhubs.md 4.1.
+pub(crate) mod selector {
+    pub(crate) const FILTER: &str = "apache.org:selector-filter:string";
+    /// The descriptor by name, for its first code.
+    pub(crate) const DESCRIPTOR_NAMES: &[(&str, u64)] = &[(FILTER, 0x0000_468C_0000_0004)];
+    /// That of Apache's registry, and that of .NET.
+    pub(crate) const DESCRIPTOR_CODES: &[u64] = &[0x0000_468C_0000_0004, 0x0000_0013_7000_000A];
+    pub(crate) const ANNOTATION: &str = "amqp.annotation.";
+    pub(crate) const OFFSET: &str = "x-opt-offset";
+    pub(crate) const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
+    pub(crate) const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
+    /// What az CLI and older clients write. contract/eventhubs.md 4.1.
+    pub(crate) const ENQUEUED_TIME_UTC: &str = "x-opt-enqueuedtimeutc";
+    pub(crate) const EARLIEST: &str = "-1";
+    pub(crate) const LATEST: &str = "@latest";
+}
+
 /// Link properties. contract/amqp.md 3.
 pub(crate) mod link_properties {
     pub(crate) const API_VERSION: &str = "com.microsoft:api-version";

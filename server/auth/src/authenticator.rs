@@ -4,6 +4,7 @@
 //! A refusal is logged here, once, with the reason in plain words and a hint, and is entered in the journal. The
 //! client reads less than the log does.
 
+mod policy;
 mod refusal;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use self::refusal::{
 use crate::authorities::CertificateAuthorities;
 use crate::certificate::{CertificateFacts, PeerCertificates};
 use crate::chain;
-use crate::resource::{HostName, Reach, Reading};
+use crate::resource::{HostName, Reading};
 use crate::sas_token::SasToken;
 
 /// What a client shows to prove who it is.
@@ -198,56 +199,6 @@ impl Authenticator {
         Ok(named.find(|identity| self.hub.authentication(identity).is_ok()).unwrap_or(first))
     }
 
-    /// A token signed with the key of a shared access policy.
-    fn policy_token(
-        &self,
-        token: &SasToken,
-        readings: &[&Reading],
-        claimed: Option<&IdentityId>,
-        at: Timestamp,
-    ) -> Result<Grant, Refusal> {
-        let name = token.policy().map_or("", |name| name.as_str());
-        let Some(policy) = self.hub.policies().iter().find(|policy| policy.name.as_str() == name) else {
-            let known: Vec<_> = self.hub.policies().iter().map(|policy| policy.name.as_str()).collect();
-            let reason = format!("there is no shared access policy '{name}'; there are {}", known.join(", "));
-            return Err(unauthorized(claimed, reason));
-        };
-        if !token.is_signed_by(&policy.keys) {
-            let reason = format!(
-                "the token of policy '{name}' was signed with neither of its keys; `iothub-emulator \
-                 connection-string --policy {name}` prints the right one"
-            );
-            return Err(unauthorized(claimed, reason));
-        }
-        check_expiry(token, &format!("policy '{name}'"), claimed, at)?;
-        let scope = match claimed {
-            Some(identity) => {
-                if !policy.permissions.contains(Permissions::DEVICE_CONNECT) {
-                    let reason = format!(
-                        "policy '{name}' may not connect as {}: it lacks DeviceConnect",
-                        named(identity)
-                    );
-                    return Err(unauthorized(claimed, reason));
-                }
-                let found = self.authentication(identity)?;
-                check_enabled(identity, &found)?;
-                scope_within(identity, &reading_covering(identity, readings, token)?.reach)
-            }
-            None => readings.iter().find_map(|reading| scope_named(&reading.reach)).ok_or_else(|| {
-                let reason = format!("'{}' is no part of a hub a policy token can be for", token.resource());
-                unauthorized(None, reason)
-            })?,
-        };
-        Ok(Grant {
-            subject: Subject::Policy(policy.name.clone()),
-            scope,
-            permissions: policy.permissions,
-            expires_at: Some(token.expires_at()),
-            credential: CredentialKind::SasPolicy,
-            revision: None,
-        })
-    }
-
     /// A client certificate; the connection says for which identity (contract/mqtt.md 2.5).
     fn certificate(
         &self,
@@ -378,25 +329,6 @@ fn reading_covering<'t>(
             format!("the token is for '{}', not for {}", token.resource(), named(identity)),
         )
     })
-}
-
-/// What a policy's token reaches, `identity` being known to lie within it.
-fn scope_within(identity: &IdentityId, reach: &Reach) -> Scope {
-    match reach {
-        Reach::Hub => Scope::Hub,
-        Reach::Module(..) => Scope::Identity(identity.clone()),
-        Reach::Bare(_) | Reach::Device(_) | Reach::Elsewhere(_) => {
-            Scope::Identity(IdentityId::device(identity.device.clone()))
-        }
-    }
-}
-
-fn scope_named(reach: &Reach) -> Option<Scope> {
-    match reach {
-        Reach::Hub => Some(Scope::Hub),
-        Reach::Device(_) | Reach::Module(..) => reach.identity().map(Scope::Identity),
-        Reach::Bare(_) | Reach::Elsewhere(_) => None,
-    }
 }
 
 fn grant(

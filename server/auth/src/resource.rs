@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use hub::ids::IdentityId;
+use hub::access::EventsPath;
+use hub::ids::{HubName, IdentityId};
 use percent_encoding::percent_decode_str;
 
 /// Everything one `sr` text may mean, likeliest first.
@@ -75,11 +76,11 @@ impl fmt::Display for Reading {
 /// The path of an `sr`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// `/{id}` without `devices/`: what the Go device SDK signs for HTTP.
+    /// `/{id}`: a device without `devices/`, as the Go device SDK signs for HTTP, or an event hub.
     Bare(Box<str>),
     /// `/devices/{id}`.
     Device(Box<str>),
-    /// Anything else; reaches no identity.
+    /// Anything else; reaches no identity, but maybe a part of an event hub.
     Elsewhere(Box<str>),
     /// Nothing, or `/devices` as gateways sign.
     Hub,
@@ -128,6 +129,14 @@ impl Reach {
             Self::Bare(device) | Self::Device(device) => IdentityId::parse(device, None).ok(),
             Self::Module(device, module) => IdentityId::parse(device, Some(module)).ok(),
             Self::Elsewhere(_) | Self::Hub => None,
+        }
+    }
+
+    /// The event hub of `hub`, or the part of one, that the path may name (contract/eventhubs.md 2).
+    pub fn events(&self, hub: &HubName) -> Option<EventsPath> {
+        match self {
+            Self::Bare(path) | Self::Elsewhere(path) => EventsPath::parse(path, hub),
+            Self::Device(_) | Self::Hub | Self::Module(..) => None,
         }
     }
 }

@@ -29,6 +29,11 @@ pub struct SasToken {
 }
 
 impl SasToken {
+    /// Whether a text is meant to be a token, be it a good one or not.
+    pub fn is_meant_by(text: &str) -> bool {
+        text.trim_start().get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
+    }
+
     /// Reads a token. Fields come in any order, unknown ones are ignored, an empty `skn` is none.
     ///
     /// # Errors
@@ -96,6 +101,15 @@ impl SasToken {
         (matches(&keys.primary) | matches(&keys.secondary)).into()
     }
 
+    /// The same for the keys of a policy, which Event Hubs clients use as the text they are written in
+    /// (contract/eventhubs.md 2).
+    pub fn is_signed_by_policy(&self, keys: &SymmetricKeys) -> bool {
+        let matches =
+            |key: &SymmetricKey| mac(key.to_base64().as_bytes(), &self.signed_text).ct_eq(&*self.signature);
+        let by_text: bool = (matches(&keys.primary) | matches(&keys.secondary)).into();
+        self.is_signed_by(keys) | by_text
+    }
+
     /// What the token is for.
     pub fn resource(&self) -> &Resource {
         &self.resource
@@ -109,6 +123,11 @@ impl SasToken {
     /// The shared access policy whose key signed it; `None` means the device's or module's own key.
     pub fn policy(&self) -> Option<&PolicyName> {
         self.policy.as_ref()
+    }
+
+    /// Whether it names that policy as its signer.
+    pub fn is_of_policy(&self, name: &str) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.as_str() == name)
     }
 }
 
@@ -282,6 +301,13 @@ mod tests {
         assert_eq!(token.policy(), Some(&policy));
         assert_eq!(token.expires_at(), at);
         assert!(token.is_signed_by(&keys(KEY, KEY)));
+    }
+
+    #[test]
+    fn a_token_is_told_from_a_key_by_how_it_begins() {
+        assert!(VECTORS.iter().all(|(_, text, ..)| SasToken::is_meant_by(text)));
+        assert!(SasToken::is_meant_by("sharedaccesssignature broken"));
+        assert!(!SasToken::is_meant_by(KEY) && !SasToken::is_meant_by(""));
     }
 
     #[test]

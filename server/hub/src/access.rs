@@ -1,12 +1,15 @@
 //! Who may do what: shared access policies, permissions, symmetric keys, and the grant a proven credential
 //! earns (contract/rest.md 5.2, 2.5).
 
+mod events_path;
+
 use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+pub use self::events_path::EventsPath;
 use crate::error::{ErrorCode, HubError};
 use crate::identity::AuthenticationRevision;
 use crate::ids::{DeviceId, IdentityId};
@@ -222,16 +225,26 @@ impl Grant {
     pub fn covers(&self, identity: &IdentityId) -> bool {
         match (&self.subject, &self.scope) {
             (_, Scope::Hub) => true,
+            (_, Scope::Events(_)) => false,
             (Subject::Identity(_), Scope::Identity(scope)) => scope == identity,
             (Subject::Policy(_), Scope::Identity(scope)) => {
                 scope.device == identity.device && (scope.module.is_none() || scope.module == identity.module)
             }
         }
     }
+
+    /// Whether a place below the event hubs lies within what this grant reaches.
+    pub fn covers_events(&self, path: &EventsPath) -> bool {
+        match &self.scope {
+            Scope::Events(scope) => scope.covers(path),
+            Scope::Hub => true,
+            Scope::Identity(_) => false,
+        }
+    }
 }
 
 /// Whose credential a grant was earned with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A device's or module's own key or certificate.
     Identity(IdentityId),
@@ -251,6 +264,8 @@ impl fmt::Display for Subject {
 /// The part of the hub a grant reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
+    /// An event hub, or a part of one.
+    Events(EventsPath),
     /// All of it.
     Hub,
     /// One device or module. For a policy's token a device includes its modules; for a device's own it does not.
@@ -260,6 +275,8 @@ pub enum Scope {
 /// The kinds of credential the hub knows, as the journal names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialKind {
+    /// The key of a shared access policy itself, as a password.
+    PolicyKey,
     /// A token signed with a device's key.
     SasDeviceKey,
     /// A token signed with a module's key.
@@ -276,6 +293,7 @@ impl CredentialKind {
     /// The name in the journal, the connection list and the log.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::PolicyKey => "policy-key",
             Self::SasDeviceKey => "sas-device-key",
             Self::SasModuleKey => "sas-module-key",
             Self::SasPolicy => "sas-policy",

@@ -6,7 +6,7 @@ use hub::c2d::{LockedMessage, Settlement};
 use hub::ids::DeviceId;
 
 use crate::engine::Verdict;
-use crate::engine::outgoing::{Entry, OutgoingMessage, OutgoingProperties};
+use crate::engine::outgoing::{Body, Entry, OutgoingMessage, OutgoingProperties};
 use crate::names::{cloud_to_device as names, segments};
 
 /// The message as the device gets it. The tag of its delivery is the lock token again, as a .NET GUID.
@@ -50,7 +50,7 @@ pub(crate) fn message(locked: &LockedMessage, device: &DeviceId) -> Bytes {
                 .map_or(Entry::Null, |at| Entry::Time(at.unix_millis())),
         },
         application: &application,
-        data: Some(&message.body),
+        body: Body::Data(&message.body),
     }
     .encode()
 }

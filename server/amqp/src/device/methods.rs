@@ -10,7 +10,7 @@ use uuid::{Builder, Uuid};
 
 use crate::engine::encode;
 use crate::engine::message::{Message, Properties, Scalar};
-use crate::engine::outgoing::{Entry, OutgoingMessage, OutgoingProperties};
+use crate::engine::outgoing::{Body, Entry, OutgoingMessage, OutgoingProperties};
 use crate::engine::value::Malformed;
 use crate::names::methods as names;
 
@@ -52,7 +52,7 @@ pub(crate) fn request(request: &MethodRequest, correlation: Correlation) -> Byte
     OutgoingMessage {
         properties: OutgoingProperties { correlation_id: Entry::Encoded(&id), ..Default::default() },
         application: &[(names::NAME, Entry::Text(request.name.as_str()))],
-        data: Some(&request.payload),
+        body: Body::Data(&request.payload),
         ..OutgoingMessage::default()
     }
     .encode()

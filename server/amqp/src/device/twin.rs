@@ -10,7 +10,7 @@ use hub::twin::ReportedPatch;
 
 use crate::device::links::Connected;
 use crate::engine::message::{Message, Scalar};
-use crate::engine::outgoing::{Entry, OutgoingMessage, OutgoingProperties};
+use crate::engine::outgoing::{Body, Entry, OutgoingMessage, OutgoingProperties};
 use crate::error::status;
 use crate::names::twin as names;
 
@@ -136,7 +136,7 @@ impl Done {
         OutgoingMessage {
             annotations,
             properties: OutgoingProperties { correlation_id, ..Default::default() },
-            data: Some(&self.body),
+            body: Body::Data(&self.body),
             ..OutgoingMessage::default()
         }
         .encode()
@@ -150,7 +150,7 @@ pub(crate) fn notification(change: &DesiredChange) -> Bytes {
             (names::RESOURCE, Entry::Text(names::DESIRED)),
             (names::VERSION, Entry::Long(change.version.cast_signed())),
         ],
-        data: Some(&change.patch),
+        body: Body::Data(&change.patch),
         ..OutgoingMessage::default()
     }
     .encode()

@@ -230,7 +230,7 @@ fn survive(bytes: &[u8]) -> usize {
     engine.input().extend_from_slice(bytes);
     while let Some(event) = engine.next_event() {
         match event {
-            Event::Attach(request) => engine.accept(request, 1000),
+            Event::Attach(request) => engine.accept(request, 1000, None),
             Event::Delivery(link, delivery) => {
                 if let Some(payload) = &delivery.payload {
                     let _ = Message::parse(payload);

@@ -40,7 +40,10 @@ impl Writer<'_> {
     /// A described list of exactly `count` fields.
     pub(crate) fn composite(&mut self, code: u8, count: usize, fields: impl FnOnce(&mut Writer<'_>)) {
         self.descriptor(code);
-        self.compound(0xC0, 0xD0, count, fields);
+        self.compound(0xC0, 0xD0, |w| {
+            fields(w);
+            count
+        });
     }
 
     /// A described map of `pairs` keys and values.
@@ -51,14 +54,27 @@ impl Writer<'_> {
 
     /// A map without a descriptor.
     pub(crate) fn map(&mut self, pairs: usize, entries: impl FnOnce(&mut Writer<'_>)) {
-        self.compound(0xC1, 0xD1, 2 * pairs, entries);
+        self.compound(0xC1, 0xD1, |w| {
+            entries(w);
+            2 * pairs
+        });
     }
 
-    /// Writes the long form and closes the gap when the short one does.
-    fn compound(&mut self, short: u8, long: u8, count: usize, entries: impl FnOnce(&mut Writer<'_>)) {
+    /// A described map whose entries are counted as they are written.
+    pub(crate) fn counted_map(&mut self, code: u8, entries: impl FnOnce(&mut Entries<'_>)) {
+        self.descriptor(code);
+        self.compound(0xC1, 0xD1, |w| {
+            let mut counted = Entries { writer: Writer(w.0), pairs: 0 };
+            entries(&mut counted);
+            2 * counted.pairs
+        });
+    }
+
+    /// Writes the long form and closes the gap when the short one does. `entries` tells how many it wrote.
+    fn compound(&mut self, short: u8, long: u8, entries: impl FnOnce(&mut Writer<'_>) -> usize) {
         let start = self.0.len();
         self.0.put_bytes(0, LIST32_HEADER_BYTES);
-        entries(&mut Writer(self.0));
+        let count = entries(&mut Writer(self.0));
         let body = self.0.len() - start - LIST32_HEADER_BYTES;
         if let (0..=254, Ok(count)) = (body, u8::try_from(count)) {
             let spare = LIST32_HEADER_BYTES - LIST8_HEADER_BYTES;
@@ -159,20 +175,40 @@ impl Writer<'_> {
         self.variable(0xA1, 0xB1, text.as_bytes());
     }
 
+    /// A string of several parts.
+    pub(crate) fn joined_string(&mut self, parts: &[&str]) {
+        self.variable_head(0xA1, 0xB1, parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| self.0.put_slice(part.as_bytes()));
+    }
+
     pub(crate) fn binary(&mut self, bytes: &[u8]) {
         self.variable(0xA0, 0xB0, bytes);
     }
 
+    /// What stands before the bytes of a binary.
+    pub(crate) fn binary_head(&mut self, length: usize) {
+        self.variable_head(0xA0, 0xB0, length);
+    }
+
     /// An array of symbols, an array even with one item (contract/amqp.md 1.1).
     pub(crate) fn symbols(&mut self, symbols: &[&str]) {
-        let body: usize = symbols.iter().map(|symbol| symbol.len() + 1).sum();
+        self.array(0xA3, symbols);
+    }
+
+    /// An array of strings of at most 255 bytes each (contract/eventhubs.md 3: a list fails in Go).
+    pub(crate) fn strings(&mut self, strings: &[&str]) {
+        self.array(0xA1, strings);
+    }
+
+    fn array(&mut self, constructor: u8, texts: &[&str]) {
+        let body: usize = texts.iter().map(|text| text.len() + 1).sum();
         self.0.put_u8(0xF0);
         self.0.put_u32(body as u32 + 5);
-        self.0.put_u32(symbols.len() as u32);
-        self.0.put_u8(0xA3);
-        for symbol in symbols {
-            self.0.put_u8(symbol.len() as u8);
-            self.0.put_slice(symbol.as_bytes());
+        self.0.put_u32(texts.len() as u32);
+        self.0.put_u8(constructor);
+        for text in texts {
+            self.0.put_u8(text.len() as u8);
+            self.0.put_slice(text.as_bytes());
         }
     }
 
@@ -185,14 +221,44 @@ impl Writer<'_> {
     }
 
     fn variable(&mut self, short: u8, long: u8, bytes: &[u8]) {
-        match u8::try_from(bytes.len()) {
+        self.variable_head(short, long, bytes.len());
+        self.0.put_slice(bytes);
+    }
+
+    fn variable_head(&mut self, short: u8, long: u8, length: usize) {
+        match u8::try_from(length) {
             Ok(size) => self.0.put_slice(&[short, size]),
             Err(_) => {
                 self.0.put_u8(long);
-                self.0.put_u32(bytes.len() as u32);
+                self.0.put_u32(length as u32);
             }
         }
-        self.0.put_slice(bytes);
+    }
+}
+
+/// Entries of a map under way; see [`Writer::counted_map`].
+#[derive(Debug)]
+pub(crate) struct Entries<'a> {
+    writer: Writer<'a>,
+    pairs: usize,
+}
+
+impl<'a> Entries<'a> {
+    /// Begins an entry whose key is a symbol; exactly one value is to be written to what this returns.
+    pub(crate) fn symbol(&mut self, key: &str) -> &mut Writer<'a> {
+        self.writer.symbol(key);
+        self.value()
+    }
+
+    /// The same with a string for a key.
+    pub(crate) fn string(&mut self, key: &str) -> &mut Writer<'a> {
+        self.writer.string(key);
+        self.value()
+    }
+
+    const fn value(&mut self) -> &mut Writer<'a> {
+        self.pairs += 1;
+        &mut self.writer
     }
 }
 

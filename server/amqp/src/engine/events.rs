@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::frame::Attach;
+use super::attach::Attach;
 use super::unsettled::Tag;
 
 /// A link of this connection.
@@ -12,17 +12,24 @@ pub(crate) struct LinkId {
     pub(crate) handle: u32,
 }
 
-/// Why something is refused or ended: the condition, a sentence, and the id to find it in the log by.
+/// Why something is refused or ended: the condition, a sentence, and what else the client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Condition {
     pub(crate) name: &'static str,
     pub(crate) description: String,
-    pub(crate) tracking_id: Option<(&'static str, String)>,
+    pub(crate) info: Vec<(&'static str, Info)>,
+}
+
+/// A value of a condition's info map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Info {
+    Text(String),
+    Uint(u32),
 }
 
 impl Condition {
     pub(crate) fn new(name: &'static str, description: impl Into<String>) -> Self {
-        Self { name, description: description.into(), tracking_id: None }
+        Self { name, description: description.into(), info: Vec::new() }
     }
 }
 
@@ -88,9 +95,9 @@ impl AttachRequest {
         self.attach.client_receives
     }
 
-    /// A link property that is text.
-    pub(crate) fn property(&self, name: &str) -> Option<String> {
-        self.attach.property(name)
+    /// What else the client wrote.
+    pub(crate) fn attach(&self) -> &Attach {
+        &self.attach
     }
 }
 

@@ -1,17 +1,17 @@
 //! Incoming frames: cut from the byte stream, checked, decoded (contract/amqp.md 1.1 to 1.3).
 //!
-//! A frame's length is judged before a byte is reserved for it. Performatives are decoded by the crate's types;
-//! an attach is read field by field, because its source and target are echoed exactly as they came.
+//! A frame's length is judged before a byte is reserved for it. Performatives are decoded by the crate's types, all
+//! but the attach.
 
 #![warn(clippy::indexing_slicing)]
 
 use bytes::{Buf, Bytes, BytesMut};
 use fe2o3_amqp_types::performatives::{Begin, Close, Detach, Disposition, End, Flow, Open, Transfer};
-use fe2o3_amqp_types::primitives::Value;
 use fe2o3_amqp_types::sasl::SaslInit;
 
+use super::attach::Attach;
 use super::encode::{FRAME_AMQP, FRAME_HEADER_BYTES, FRAME_SASL};
-use super::value::{Items, Malformed, decode, described, encoded_len, items};
+use super::value::{Malformed, decode, described, encoded_len};
 use crate::names::descriptors;
 
 /// The largest frame we take and announce; contract/amqp.md 1.2.
@@ -40,23 +40,6 @@ pub(crate) enum FrameBody {
     Flow(Box<Flow>),
     Open(Box<Open>),
     Transfer(Box<Transfer>, Bytes),
-}
-
-/// A client's attach.
-#[derive(Clone, Debug)]
-pub(crate) struct Attach {
-    /// The encoded name, echoed and forgotten: links are told apart by session and handle (contract/amqp.md 1.4).
-    pub(crate) name: Bytes,
-    pub(crate) handle: u32,
-    /// Whether the client is the receiver of the link.
-    pub(crate) client_receives: bool,
-    /// 0 unsettled, 1 settled, 2 mixed; absent is mixed.
-    pub(crate) snd_settle_mode: Option<u8>,
-    /// 0 first, 1 second; absent is first.
-    pub(crate) rcv_settle_mode: Option<u8>,
-    pub(crate) source: Option<Bytes>,
-    pub(crate) target: Option<Bytes>,
-    pub(crate) properties: Option<Bytes>,
 }
 
 /// Takes the next whole frame off `input`; `None` when more bytes are needed.
@@ -96,7 +79,7 @@ fn frame_body(frame: &Bytes) -> Result<FrameBody, Malformed> {
     Ok(match code {
         0x10 => FrameBody::Open(Box::new(decode(&performative)?)),
         0x11 => FrameBody::Begin(decode(&performative)?),
-        0x12 => FrameBody::Attach(Box::new(attach(&performative, fields)?)),
+        0x12 => FrameBody::Attach(Box::new(Attach::parse(&performative, fields)?)),
         0x13 => FrameBody::Flow(Box::new(decode(&performative)?)),
         0x14 => FrameBody::Transfer(Box::new(decode(&performative)?), frame.slice(length..)),
         0x15 => FrameBody::Disposition(Box::new(decode(&performative)?)),
@@ -105,60 +88,6 @@ fn frame_body(frame: &Bytes) -> Result<FrameBody, Malformed> {
         0x18 => FrameBody::Close(decode(&performative)?),
         other => return Err(Malformed::new(format!("unknown performative {other:#x}"))),
     })
-}
-
-fn attach(whole: &Bytes, fields: &[u8]) -> Result<Attach, Malformed> {
-    let mut fields = items(fields)?;
-    let missing = |field: &str| Malformed::new(format!("an attach without {field}"));
-    let name = fields.next_present()?.ok_or_else(|| missing("name"))?;
-    decode::<String>(name)?;
-    let handle = optional(&mut fields)?.ok_or_else(|| missing("handle"))?;
-    let client_receives = optional(&mut fields)?.ok_or_else(|| missing("role"))?;
-    let snd_settle_mode = optional(&mut fields)?;
-    let rcv_settle_mode = optional(&mut fields)?;
-    let mut raw = || Ok::<_, Malformed>(fields.next_present()?.map(|item| whole.slice_ref(item)));
-    let (source, target) = (raw()?, raw()?);
-    let (_unsettled, _incomplete_unsettled, _initial_delivery_count) = (raw()?, raw()?, raw()?);
-    let (_max_message_size, _offered, _desired) = (raw()?, raw()?, raw()?);
-    let properties = raw()?;
-    let name = whole.slice_ref(name);
-    Ok(Attach { name, handle, client_receives, snd_settle_mode, rcv_settle_mode, source, target, properties })
-}
-
-fn optional<T: serde_amqp::serde::de::DeserializeOwned>(
-    fields: &mut Items<'_>,
-) -> Result<Option<T>, Malformed> {
-    fields.next_present()?.map(decode).transpose()
-}
-
-impl Attach {
-    /// The address of the hub's end: the target when the client sends, the source when it receives.
-    pub(crate) fn address(&self) -> Result<Option<String>, Malformed> {
-        let terminus = if self.client_receives { &self.source } else { &self.target };
-        let Some(terminus) = terminus else { return Ok(None) };
-        let (_, fields) = described(terminus, descriptors::TERMINI)?;
-        let Some(address) = items(fields)?.next_present()? else { return Ok(None) };
-        match decode::<Value>(address)? {
-            Value::String(text) => Ok(Some(text)),
-            Value::Symbol(symbol) => Ok(Some(symbol.0)),
-            _ => Err(Malformed::new("a link address must be a string")),
-        }
-    }
-
-    /// A link property that is text, by name.
-    pub(crate) fn property(&self, name: &str) -> Option<String> {
-        let mut entries = items(self.properties.as_ref()?).ok()?;
-        while let (Ok(Some(key)), Ok(Some(value))) = (entries.next_item(), entries.next_item()) {
-            if matches!(decode::<Value>(key), Ok(Value::Symbol(key)) if key.as_str() == name) {
-                return match decode::<Value>(value).ok()? {
-                    Value::String(text) => Some(text),
-                    Value::Symbol(symbol) => Some(symbol.0),
-                    _ => None,
-                };
-            }
-        }
-        None
-    }
 }
 
 fn sasl_init(frame: &Bytes) -> Result<SaslInit, Malformed> {

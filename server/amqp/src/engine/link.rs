@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::output::MessageParts;
 use super::unsettled::Tag;
 
 /// Deliveries a link waits for credit with; a client that asks and never grants credit is cut off there. Ours.
@@ -109,10 +110,33 @@ pub(crate) struct Outgoing {
     queued_bytes: usize,
 }
 
+/// An encoded message; the second part, if any, is a body that others share.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    head: Bytes,
+    body: Bytes,
+}
+
+impl Message {
+    pub(crate) const fn new(head: Bytes, body: Bytes) -> Self {
+        Self { head, body }
+    }
+
+    pub(crate) fn parts(&self) -> MessageParts<'_> {
+        MessageParts { head: &self.head, body: &self.body }
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(whole: Bytes) -> Self {
+        Self { head: whole, body: Bytes::new() }
+    }
+}
+
 /// A delivery waiting for credit or for the session's window.
 #[derive(Debug)]
 pub(crate) struct Queued {
-    pub(crate) payload: Bytes,
+    pub(crate) message: Message,
     pub(crate) tag: Tag,
     /// Whether the tag stands for something, which the client settles.
     pub(crate) is_noted: bool,
@@ -140,25 +164,41 @@ impl Outgoing {
     }
 
     /// Queues a message; `false` when the queue is full. Without a tag it gets one that stands for nothing.
-    pub(crate) fn push(&mut self, payload: Bytes, tag: Option<Tag>) -> bool {
-        let bytes = self.queued_bytes + payload.len();
+    pub(crate) fn push(&mut self, message: Message, tag: Option<Tag>) -> bool {
+        let bytes = self.queued_bytes + message.parts().len();
         if self.queue.len() >= QUEUED_DELIVERIES_MAX || (bytes > QUEUED_BYTES_MAX && !self.queue.is_empty()) {
             return false;
         }
         self.queued_bytes = bytes;
         let is_noted = tag.is_some() && !self.pre_settled;
-        let tag = tag.unwrap_or_else(|| {
-            self.next_tag = self.next_tag.wrapping_add(1);
-            self.next_tag.to_be_bytes()
-        });
-        self.queue.push_back(Queued { payload, tag, is_noted, begun: None });
+        let tag = tag.unwrap_or_else(|| self.next_tag());
+        self.queue.push_back(Queued { message, tag, is_noted, begun: None });
         true
+    }
+
+    /// A tag that stands for nothing.
+    pub(crate) const fn next_tag(&mut self) -> Tag {
+        self.next_tag = self.next_tag.wrapping_add(1);
+        self.next_tag.to_be_bytes()
+    }
+
+    /// Uses credit up for a delivery.
+    pub(crate) const fn count_delivery(&mut self) {
+        self.credit = self.credit.saturating_sub(1);
+        self.delivery_count = self.delivery_count.wrapping_add(1);
+    }
+
+    /// Keeps what is left of a delivery that has begun to go out; nothing else waits then.
+    pub(crate) fn keep_rest(&mut self, message: Message, tag: Tag, delivery_id: u32, sent: usize) {
+        debug_assert!(self.queue.is_empty(), "a delivery begins when none waits");
+        self.queued_bytes += message.parts().len();
+        self.queue.push_back(Queued { message, tag, is_noted: false, begun: Some((delivery_id, sent)) });
     }
 
     /// The first delivery has gone out whole.
     pub(crate) fn pop_front(&mut self) {
         if let Some(sent) = self.queue.pop_front() {
-            self.queued_bytes -= sent.payload.len();
+            self.queued_bytes -= sent.message.parts().len();
         }
     }
 
@@ -200,27 +240,27 @@ mod tests {
     #[test]
     fn a_queue_without_credit_is_bounded() {
         let mut link = Outgoing::new(true);
-        assert!((0..QUEUED_DELIVERIES_MAX).all(|_| link.push(Bytes::new(), None)));
-        assert!(!link.push(Bytes::new(), None));
+        assert!((0..QUEUED_DELIVERIES_MAX).all(|_| link.push(Bytes::new().into(), None)));
+        assert!(!link.push(Bytes::new().into(), None));
     }
 
     #[test]
     fn a_queue_is_bounded_by_bytes_too_and_sending_makes_room() {
         let large = Bytes::from(vec![0; QUEUED_BYTES_MAX]);
         let mut link = Outgoing::new(true);
-        assert!(link.push(large.clone(), None));
-        assert!(!link.push(Bytes::from_static(b"x"), None));
+        assert!(link.push(large.clone().into(), None));
+        assert!(!link.push(Bytes::from_static(b"x").into(), None));
         link.pop_front();
-        assert!(link.push(Bytes::from_static(b"x"), None));
-        assert!(!link.push(large, None));
-        assert!(link.push(Bytes::from(vec![0; QUEUED_BYTES_MAX - 1]), None));
+        assert!(link.push(Bytes::from_static(b"x").into(), None));
+        assert!(!link.push(large.into(), None));
+        assert!(link.push(Bytes::from(vec![0; QUEUED_BYTES_MAX - 1]).into(), None));
     }
 
     #[test]
     fn a_delivery_larger_than_the_queue_goes_when_it_is_alone() {
         let mut link = Outgoing::new(true);
-        assert!(link.push(Bytes::from(vec![0; QUEUED_BYTES_MAX + 1]), None));
-        assert!(!link.push(Bytes::new(), None));
+        assert!(link.push(Bytes::from(vec![0; QUEUED_BYTES_MAX + 1]).into(), None));
+        assert!(!link.push(Bytes::new().into(), None));
     }
 
     #[test]

@@ -8,12 +8,15 @@ use super::encode::Writer;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Entry<'a> {
     Binary(&'a [u8]),
+    Bool(bool),
     /// Encoded already, as it came.
     Encoded(&'a [u8]),
     Int(i32),
     Long(i64),
     #[default]
     Null,
+    /// An array, each of at most 255 bytes.
+    Strings(&'a [&'a str]),
     Symbol(&'a str),
     Text(&'a str),
     /// Milliseconds since 1970.
@@ -45,10 +48,12 @@ impl<'a> Entry<'a> {
     fn write(self, writer: &mut Writer<'_>) {
         match self {
             Self::Binary(bytes) => writer.binary(bytes),
+            Self::Bool(value) => writer.bool(value),
             Self::Encoded(bytes) => writer.encoded(Some(bytes)),
             Self::Int(value) => writer.int(value),
             Self::Long(value) => writer.long(value),
             Self::Null => writer.null(),
+            Self::Strings(texts) => writer.strings(texts),
             Self::Symbol(text) => writer.symbol(text),
             Self::Text(text) => writer.string(text),
             Self::Time(millis) => writer.timestamp(millis),
@@ -83,6 +88,18 @@ impl OutgoingProperties<'_> {
     }
 }
 
+/// The body of a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Body<'a> {
+    /// A data section.
+    Data(&'a [u8]),
+    /// A value that is a map with strings for keys.
+    Map(&'a [(&'a str, Entry<'a>)]),
+    /// A value that is null.
+    #[default]
+    Null,
+}
+
 /// A message we send.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OutgoingMessage<'a> {
@@ -91,14 +108,14 @@ pub(crate) struct OutgoingMessage<'a> {
     pub(crate) properties: OutgoingProperties<'a>,
     /// String keys.
     pub(crate) application: &'a [(&'a str, Entry<'a>)],
-    /// A data section; without it the body is a null value.
-    pub(crate) data: Option<&'a [u8]>,
+    pub(crate) body: Body<'a>,
 }
 
 impl OutgoingMessage<'_> {
     /// The encoded sections; those with nothing in them are left out.
     pub(crate) fn encode(&self) -> Bytes {
-        let mut buffer = BytesMut::with_capacity(128 + self.data.map_or(0, <[u8]>::len));
+        let body_bytes = if let Body::Data(data) = self.body { data.len() } else { 0 };
+        let mut buffer = BytesMut::with_capacity(128 + body_bytes);
         let mut writer = Writer(&mut buffer);
         if !self.annotations.is_empty() {
             writer.described_map(0x72, self.annotations.len(), |w| {
@@ -120,12 +137,18 @@ impl OutgoingMessage<'_> {
                 }
             });
         }
-        match self.data {
-            Some(data) => {
+        match self.body {
+            Body::Data(data) => {
                 writer.descriptor(0x75);
                 writer.binary(data);
             }
-            None => {
+            Body::Map(entries) => writer.described_map(0x77, entries.len(), |w| {
+                for (key, value) in entries {
+                    w.string(key);
+                    value.write(w);
+                }
+            }),
+            Body::Null => {
                 writer.descriptor(0x77);
                 writer.null();
             }
@@ -146,7 +169,7 @@ mod tests {
             annotations: &[("status", Entry::Int(204)), ("version", Entry::Long(7))],
             properties: OutgoingProperties { correlation_id: Entry::Encoded(&id), ..Default::default() },
             application: &[("status-description", Entry::Text("OK"))],
-            data: Some(b"{}"),
+            body: Body::Data(b"{}"),
         }
         .encode();
         let message = Message::parse(&encoded).unwrap();

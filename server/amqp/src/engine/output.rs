@@ -5,10 +5,11 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::attach::Attach;
 use super::encode::{FRAME_AMQP, FRAME_HEADER_BYTES, FRAME_SASL, Writer};
-use super::frame::{Attach, FRAME_BYTES_MAX};
+use super::frame::FRAME_BYTES_MAX;
 use super::unsettled::Tag;
-use super::{CHANNEL_MAX, Condition, HANDLE_MAX, IDLE_TIMEOUT, Outcome, SESSION_WINDOW};
+use super::{CHANNEL_MAX, Condition, HANDLE_MAX, IDLE_TIMEOUT, Info, Outcome, SESSION_WINDOW};
 
 /// Smallest frame any peer takes; AMQP 1.0 part 2.
 const PEER_FRAME_BYTES_MIN: u32 = 512;
@@ -31,6 +32,27 @@ struct AcceptedRange {
     last: u32,
 }
 
+/// An encoded message in two parts, so that a body goes out from where it is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MessageParts<'a> {
+    pub(crate) head: &'a [u8],
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> MessageParts<'a> {
+    pub(crate) const fn len(self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
+    /// What of each part lies between two places of the whole.
+    fn range(self, from: usize, to: usize) -> (&'a [u8], &'a [u8]) {
+        let head = self.head.len();
+        let of_head = self.head.get(from.min(head)..to.min(head));
+        let of_body = self.body.get(from.saturating_sub(head)..to.saturating_sub(head));
+        (of_head.unwrap_or_default(), of_body.unwrap_or_default())
+    }
+}
+
 /// The state a session's flow carries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionState {
@@ -46,6 +68,15 @@ pub(crate) struct LinkState {
     pub(crate) delivery_count: u32,
     pub(crate) credit: u32,
     pub(crate) drain: bool,
+}
+
+/// What our answer to an attach promises.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Offer<'a> {
+    /// Largest message a client may send on the link.
+    pub(crate) max_message_bytes: u64,
+    /// What the client desired, and gets.
+    pub(crate) capability: Option<&'a str>,
 }
 
 /// One transfer frame's own fields.
@@ -121,7 +152,7 @@ impl Output {
     }
 
     /// Answers an attach: with both ends as the client gave them, or with neither, which announces a refusal.
-    pub(crate) fn attach(&mut self, channel: u16, attach: &Attach, accepted: bool, max_message_bytes: u64) {
+    pub(crate) fn attach(&mut self, channel: u16, attach: &Attach, accepted: bool, offer: Offer<'_>) {
         self.frame(channel, 0x12, 14, |w| {
             w.encoded(Some(&attach.name));
             w.uint(attach.handle);
@@ -133,8 +164,12 @@ impl Output {
             w.null();
             w.bool(false);
             w.optional_uint(attach.client_receives.then_some(0));
-            w.ulong(max_message_bytes);
-            w.nulls(3);
+            w.ulong(offer.max_message_bytes);
+            match offer.capability {
+                Some(capability) => w.symbols(&[capability]),
+                None => w.null(),
+            }
+            w.nulls(2);
         });
     }
 
@@ -154,8 +189,15 @@ impl Output {
         });
     }
 
-    /// Writes one transfer frame with as much of `payload` as fits the peer's frames; returns how much that was.
-    pub(crate) fn transfer(&mut self, channel: u16, head: TransferHead, payload: &[u8]) -> usize {
+    /// Writes one transfer frame with as much of a message behind its first `sent` bytes as fits the peer's frames;
+    /// returns how much that was.
+    pub(crate) fn transfer(
+        &mut self,
+        channel: u16,
+        head: TransferHead,
+        message: MessageParts<'_>,
+        sent: usize,
+    ) -> usize {
         self.flush_accepted();
         let limit = self.peer_frame_bytes;
         let mut taken = 0;
@@ -163,13 +205,16 @@ impl Output {
             let start = w.0.len();
             let more_at = transfer_fields(w, head);
             let room = limit - FRAME_HEADER_BYTES - (w.0.len() - start);
-            taken = payload.len().min(room);
-            if taken < payload.len()
+            let left = message.len() - sent;
+            taken = left.min(room);
+            if taken < left
                 && let Some(more) = w.0.get_mut(more_at)
             {
                 *more = 0x41;
             }
-            w.0.extend_from_slice(payload.get(..taken).unwrap_or_default());
+            let (first, second) = message.range(sent, sent + taken);
+            w.0.extend_from_slice(first);
+            w.0.extend_from_slice(second);
         });
         taken
     }
@@ -277,13 +322,15 @@ fn write_error(writer: &mut Writer<'_>, error: Option<&Condition>) {
     writer.composite(0x1D, 3, |w| {
         w.symbol(error.name);
         w.string(&error.description);
-        match &error.tracking_id {
-            Some((key, id)) => w.map(1, |w| {
+        w.map(error.info.len(), |w| {
+            for (key, value) in &error.info {
                 w.symbol(key);
-                w.string(id);
-            }),
-            None => w.map(0, |_| {}),
-        }
+                match value {
+                    Info::Text(text) => w.string(text),
+                    Info::Uint(number) => w.uint(*number),
+                }
+            }
+        });
     });
 }
 
@@ -312,6 +359,10 @@ mod tests {
         output.take()
     }
 
+    fn parts<'a>(head: &'a [u8], body: &'a [u8]) -> MessageParts<'a> {
+        MessageParts { head, body }
+    }
+
     fn attach() -> Attach {
         let null = Bytes::from_static(&[0xA1, 1, b'n']);
         Attach {
@@ -323,6 +374,7 @@ mod tests {
             source: None,
             target: None,
             properties: None,
+            desired_capabilities: None,
         }
     }
 
@@ -334,9 +386,9 @@ mod tests {
         for (code, fields, frame) in [
             (0x10, 10, written(|o| o.open("c"))),
             (0x11, 8, written(|o| o.begin(0))),
-            (0x12, 14, written(|o| o.attach(0, &attach(), true, 1))),
+            (0x12, 14, written(|o| o.attach(0, &attach(), true, Offer::default()))),
             (0x13, 11, written(|o| o.flow(0, session, None))),
-            (0x14, 11, written(|o| assert_eq!(o.transfer(0, head, b""), 0))),
+            (0x14, 11, written(|o| assert_eq!(o.transfer(0, head, parts(b"", b""), 0), 0))),
             (0x15, 6, written(|o| o.disposition(0, false, 1, 1, &Outcome::Accepted))),
             (0x16, 3, written(|o| o.detach(0, 0, true, None))),
             (0x17, 1, written(|o| o.end(0, Some(&error)))),
@@ -352,7 +404,7 @@ mod tests {
         output.set_peer_frame_bytes(4096);
         let head = TransferHead { handle: 0, delivery_id: 7, tag: [1; 16], settled: false };
         let payload = vec![5; 10_000];
-        let first = output.transfer(0, head, &payload);
+        let first = output.transfer(0, head, parts(&payload, b""), 0);
         let frame = output.take();
         assert_eq!(frame.len(), 4096);
         assert_eq!(shape(&frame), (0x14, 11, first));
@@ -362,7 +414,26 @@ mod tests {
             fields.next_item().unwrap();
         }
         assert_eq!(fields.next_item().unwrap(), Some(&[0x41][..]));
-        assert_eq!(output.transfer(0, head, &payload[9_000..]), 1000);
+        assert_eq!(output.transfer(0, head, parts(&payload, b""), 9_000), 1000);
+    }
+
+    #[test]
+    fn a_message_in_two_parts_goes_out_as_one_wherever_it_is_cut() {
+        let whole: Vec<u8> = (0..2_000).map(|n| n as u8).collect();
+        let head = TransferHead { handle: 0, delivery_id: 7, tag: [1; 16], settled: false };
+        for at in [0, 1, 400, 1_000, 2_000] {
+            let (first, second) = whole.split_at(at);
+            let mut output = Output::new();
+            let (mut sent, mut joined) = (0, Vec::new());
+            while sent < whole.len() {
+                let taken = output.transfer(0, head, parts(first, second), sent);
+                let frame = output.take();
+                assert!(frame.len() <= 512);
+                joined.extend_from_slice(&frame[frame.len() - taken..]);
+                sent += taken;
+            }
+            assert_eq!(joined, whole, "cut at {at}");
+        }
     }
 
     #[test]
@@ -382,6 +453,6 @@ mod tests {
         let mut output = Output::new();
         output.set_peer_frame_bytes(1);
         let head = TransferHead { handle: 0, delivery_id: 7, tag: [1; 16], settled: false };
-        assert!(output.transfer(0, head, &[0; 600]) > 400);
+        assert!(output.transfer(0, head, parts(&[0; 600], b""), 0) > 400);
     }
 }

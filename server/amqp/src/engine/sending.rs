@@ -32,10 +32,23 @@ impl Engine {
         debug_assert!(is_sent, "one delivery always fits an empty queue");
     }
 
+    /// Sends a message that stands for nothing, its body from where it is kept; to be called when [`Self::has_room`].
+    pub(crate) fn send_parts(&mut self, link: LinkId, head: &[u8], body: &Bytes) {
+        let LinkId { channel, handle } = link;
+        if let Some(SessionSlot::Mapped(session)) = self.sessions.get_mut(&channel) {
+            session.send_now(channel, handle, head, body, &mut self.output);
+        }
+    }
+
+    /// How many messages the client has credit for.
+    pub(crate) fn credit(&self, link: LinkId) -> u32 {
+        self.outgoing(link).map_or(0, |outgoing| outgoing.credit)
+    }
+
     fn push(&mut self, link: LinkId, payload: Bytes, tag: Option<Tag>) -> bool {
         let Some(SessionSlot::Mapped(session)) = self.sessions.get_mut(&link.channel) else { return true };
         let Some(Link::Outgoing(outgoing)) = session.link_mut(link.handle) else { return true };
-        let is_pushed = outgoing.push(payload, tag);
+        let is_pushed = outgoing.push(payload.into(), tag);
         if is_pushed {
             session.pump(link.channel, link.handle, &mut self.output);
         }

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use fe2o3_amqp_types::performatives::{Begin, Flow, Transfer};
 
-use super::link::{Collected, Incoming, LINK_CREDIT, Link, Outgoing, Partial};
-use super::output::{LinkState, Output, SessionState, TransferHead};
+use super::link::{Collected, Incoming, LINK_CREDIT, Link, Message, Outgoing, Partial};
+use super::output::{LinkState, MessageParts, Output, SessionState, TransferHead};
 use super::unsettled::{Noted, Unsettled};
 use super::{Condition, Delivery, SESSION_WINDOW, conditions};
 
@@ -234,16 +234,46 @@ impl Session {
                 (id, 0)
             });
             let head = TransferHead { handle, delivery_id, tag: queued.tag, settled: link.pre_settled };
-            let rest = queued.payload.get(sent..).unwrap_or_default();
-            let sent = sent + output.transfer(channel, head, rest);
+            let message = queued.message.parts();
+            let sent = sent + output.transfer(channel, head, message, sent);
             self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
             self.remote_incoming_window -= 1;
-            if sent >= queued.payload.len() {
+            if sent >= message.len() {
                 link.pop_front();
             } else {
                 queued.begun = Some((delivery_id, sent));
             }
         }
+    }
+
+    /// Sends a message that stands for nothing straight from where it lies; what the session's window does not take
+    /// waits in the link. To be called when the link has room.
+    pub(crate) fn send_now(
+        &mut self,
+        channel: u16,
+        handle: u32,
+        head: &[u8],
+        body: &Bytes,
+        output: &mut Output,
+    ) {
+        let Some(Link::Outgoing(link)) = self.links.get_mut(&handle) else { return };
+        let message = MessageParts { head, body };
+        let (tag, delivery_id) = (link.next_tag(), self.next_delivery_id);
+        self.next_delivery_id = delivery_id.wrapping_add(1);
+        link.count_delivery();
+        let transfer = TransferHead { handle, delivery_id, tag, settled: link.pre_settled };
+        let mut sent = 0;
+        while self.remote_incoming_window > 0 {
+            sent += output.transfer(channel, transfer, message, sent);
+            self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
+            self.remote_incoming_window -= 1;
+            if sent >= message.len() {
+                return;
+            }
+        }
+        self.is_stalled = true;
+        let rest = Message::new(Bytes::copy_from_slice(head), body.clone());
+        link.keep_rest(rest, tag, delivery_id, sent);
     }
 
     fn pump_all(&mut self, channel: u16, output: &mut Output) {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::output::{LinkState, SessionState, TransferHead};
+use super::output::{LinkState, MessageParts, Offer, SessionState, TransferHead};
 use super::*;
 use crate::names::AMQP_HEADER;
 
@@ -23,16 +23,22 @@ fn conversation() -> Vec<u8> {
                 source: None,
                 target: Some(Bytes::from_static(&[0, 0x53, 0x29, 0xC0, 4, 1, 0xA1, 1, b'a'])),
                 properties: None,
+                desired_capabilities: None,
             };
             // `attach` answers, so the roles are the other way round here.
-            output.attach(channel, &Attach { client_receives: !attach.client_receives, ..attach }, true, 10);
+            output.attach(
+                channel,
+                &Attach { client_receives: !attach.client_receives, ..attach },
+                true,
+                Offer::default(),
+            );
             let session = SessionState { next_incoming_id: 0, incoming_window: 2, next_outgoing_id: 0 };
             let link = LinkState { handle, delivery_count: 0, credit: 3, drain: handle == 3 };
             output.flow(channel, session, Some(link));
         }
         for delivery_id in 0..3 {
             let head = TransferHead { handle: delivery_id, delivery_id, tag: [0; 16], settled: false };
-            output.transfer(channel, head, b"\x00\x53\x75\xA0\x02hi");
+            output.transfer(channel, head, MessageParts { head: b"\x00\x53\x75\xA0\x02hi", body: &[] }, 0);
         }
         output.disposition(channel, false, 0, 2, &Outcome::Accepted);
         output.detach(channel, 0, true, None);
@@ -53,7 +59,7 @@ fn feed(bytes: &[u8], piece: usize) -> usize {
             match event {
                 Event::Attach(request) => {
                     let (link, receives) = (request.link, request.client_receives());
-                    engine.accept(request, 1000);
+                    engine.accept(request, 1000, None);
                     if receives {
                         assert!(engine.send(link, Bytes::from_static(&[0; 700])));
                         assert!(engine.send(link, Bytes::new()));

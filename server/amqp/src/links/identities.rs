@@ -67,8 +67,8 @@ impl Links<'_> {
             peer: self.peer.address,
             credential_grace: Duration::ZERO,
             will: None,
-            product_info: request.property(link_properties::CLIENT_VERSION),
-            model_id: request.property(link_properties::MODEL_ID),
+            product_info: request.attach().property(link_properties::CLIENT_VERSION),
+            model_id: request.attach().property(link_properties::MODEL_ID),
             keep_saved: false,
         };
         let session = Arc::new(hub.connect(admitted, options).map_err(refuse)?);

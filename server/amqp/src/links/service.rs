@@ -96,6 +96,7 @@ impl Links<'_> {
 
     fn on_claim_expired(&mut self, engine: &mut Engine) {
         self.service.expiry = None;
+        self.claims.remove_expired(self.head.hub.clock().now());
         if self.service_grant().is_ok() {
             return self.watch_service_claims();
         }
@@ -105,7 +106,6 @@ impl Links<'_> {
             engine.detach(link, &condition);
             self.on_link_closed(link);
         }
-        self.claims.remove_expired(self.head.hub.clock().now());
         if !self.carries_anybody() {
             self.leaving = Some(condition);
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hub::c2d::FeedbackBatch;
 use hub::ids::HubName;
 
-use crate::engine::outgoing::{Entry, OutgoingMessage, OutgoingProperties};
+use crate::engine::outgoing::{Body, Entry, OutgoingMessage, OutgoingProperties};
 use crate::names::feedback as names;
 
 /// The message of a batch. The tag of its delivery is the lock token as a .NET GUID. C# reads the user-id and the
@@ -17,7 +17,7 @@ pub(crate) fn message(batch: &FeedbackBatch, hub: &HubName) -> Bytes {
             content_type: Entry::Symbol(names::CONTENT_TYPE),
             ..OutgoingProperties::default()
         },
-        data: Some(batch.to_json().as_bytes()),
+        body: Body::Data(batch.to_json().as_bytes()),
         ..OutgoingMessage::default()
     }
     .encode()

@@ -222,7 +222,7 @@ struct Entry<'a> {
 impl<'a> From<&'a JournalEntry> for Entry<'a> {
     fn from(entry: &'a JournalEntry) -> Self {
         let target = match &entry.target {
-            Target::Hub => None,
+            Target::Events(_) | Target::Hub => None,
             Target::Identity(identity) => Some(identity),
         };
         let (policy, identity) = match &entry.subject {

@@ -144,7 +144,7 @@ impl Gate {
             return Ok(());
         }
         let concerns_module = match target.clone().into() {
-            Target::Hub => false,
+            Target::Events(_) | Target::Hub => false,
             Target::Identity(identity) => identity.is_module(),
         };
         if self.tier.includes(O::LOWEST_TIER) && !concerns_module {
@@ -208,6 +208,10 @@ fn authorize<O: Operation>(grant: &Grant, target: &O::Target) -> Result<(), HubE
         ));
     }
     match target {
+        Target::Events(path) if grant.covers_events(&path) => Ok(()),
+        Target::Events(path) => {
+            refuse(format!("the credential of {} does not reach the event hub's '{path}'", grant.subject))
+        }
         Target::Hub if grant.scope == crate::access::Scope::Hub => Ok(()),
         Target::Hub => {
             refuse(format!("{} concerns the whole hub, the token of {} does not", O::NAME, grant.subject))

@@ -69,7 +69,7 @@ impl Journal {
             (Some(wanted), Target::Identity(target)) => {
                 wanted == target || (wanted.module.is_none() && wanted.device == target.device)
             }
-            (Some(_), Target::Hub) => false,
+            (Some(_), Target::Events(_) | Target::Hub) => false,
         };
         self.0.lock().iter().rev().filter(concerns).take(newest).cloned().collect()
     }

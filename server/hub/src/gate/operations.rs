@@ -2,7 +2,7 @@
 //! column P, 5.2), the lowest tier that has it, the throttle it is paced by, and whether it counts as messages of the
 //! day (contract/rest.md 7).
 
-use crate::access::Permissions;
+use crate::access::{EventsPath, Permissions};
 use crate::gate::throttle::Throttle;
 use crate::gate::tier::Tier;
 use crate::ids::{DeviceId, IdentityId, ModuleId};
@@ -10,6 +10,8 @@ use crate::ids::{DeviceId, IdentityId, ModuleId};
 /// What an operation acts on, as the journal shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
+    /// An event hub, or a part of one.
+    Events(EventsPath),
     /// The hub as a whole.
     Hub,
     /// One identity.
@@ -19,6 +21,12 @@ pub enum Target {
 impl From<()> for Target {
     fn from((): ()) -> Self {
         Self::Hub
+    }
+}
+
+impl From<EventsPath> for Target {
+    fn from(path: EventsPath) -> Self {
+        Self::Events(path)
     }
 }
 

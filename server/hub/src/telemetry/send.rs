@@ -149,7 +149,7 @@ impl<'a> Stamps<'a> {
 fn auth_method(grant: &Grant, identity: &IdentityId) -> &'static str {
     use CredentialKind as Kind;
     match (grant.credential, identity.is_module()) {
-        (Kind::SasPolicy, _) => {
+        (Kind::PolicyKey | Kind::SasPolicy, _) => {
             r#"{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#
         }
         (Kind::SasDeviceKey | Kind::SasModuleKey, false) => {
