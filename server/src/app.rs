@@ -1,11 +1,12 @@
 //! The whole program on one page: configuration in, hub, heads and listeners out, running until told to stop.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amqp::{AmqpHead, AmqpOptions};
+use amqp::{AmqpHead, AmqpOptions, EventEndpoint};
 use auth::{Authenticator, CertificateAuthorities};
 use http_head::{AdminState, HttpState, ListenerState, Readiness};
 use hub::entropy::Entropy;
@@ -151,8 +152,12 @@ impl App {
                 connect_timeout: mqtt_connect_timeout,
             },
         ));
-        let amqp: Arc<dyn StreamHead> =
-            Arc::new(AmqpHead::new(Arc::clone(&hub), Arc::clone(&authenticator), amqp_options));
+        let amqp: Arc<dyn StreamHead> = Arc::new(AmqpHead::new(
+            Arc::clone(&hub),
+            Arc::clone(&authenticator),
+            amqp_options,
+            event_endpoint(config, &endpoints),
+        ));
         let lifecycle = Lifecycle::default();
         let hub_router = http_head::hub_router(HttpState {
             hub: Arc::clone(&hub),
@@ -250,6 +255,15 @@ fn endpoints(config: &Config, bound: &[Bound]) -> Endpoints {
         amqps: of(AMQPS),
         amqp: of(AMQP),
         admin: of(ADMIN),
+    }
+}
+
+/// Where those are sent who look for events at the hub's own address.
+fn event_endpoint(config: &Config, endpoints: &Endpoints) -> EventEndpoint {
+    EventEndpoint {
+        host_name: config.redirect_host_name.value.clone(),
+        default_host_name: config.host_name(),
+        port: endpoints.amqps.first().map_or(*config.amqps_port, SocketAddr::port),
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Config {
     pub admin_port: Setting<u16>,
     /// The names given with `--host-name`; see [`Self::host_name`] and [`Self::all_host_names`].
     pub host_names: Setting<Vec<String>>,
+    /// Where clients are sent who look for events at the hub's own address; `None` keeps them at the name they came by.
+    pub redirect_host_name: Setting<Option<String>>,
     /// The hub's name.
     pub hub_name: Setting<HubName>,
     /// Tier, units, and what is enforced of them.
@@ -125,6 +127,19 @@ impl Config {
                 format!("'{name}' is no host name or address; no port belongs here"),
             ));
         }
+        let redirect_host_name = from.pick(
+            "redirect-host-name",
+            given.redirect_host_name.map(Some),
+            file.redirect_host_name.map(Some),
+            None,
+        );
+        if let Some(name) = redirect_host_name.value.as_ref().filter(|name| !is_host_name(name)) {
+            return Err(invalid(
+                "redirect-host-name",
+                &redirect_host_name.origin,
+                format!("'{name}' is no host name or address; no port belongs here"),
+            ));
+        }
         let hub_name = from.pick_or("hub-name", given.hub_name, file.hub_name, || Setting {
             value: default_hub_name(&host_name(&host_names, *bind)),
             origin: Origin::Derived("host-name"),
@@ -202,6 +217,7 @@ impl Config {
             admin_bind,
             amqp_bind,
             host_names,
+            redirect_host_name,
             hub_name,
             scale,
             partitions,
@@ -273,6 +289,9 @@ impl Config {
                 &self.log_format.origin,
             ),
         ];
+        if let Some(name) = &self.redirect_host_name.value {
+            rows.push(row("redirect-host-name", name.as_str(), &self.redirect_host_name.origin));
+        }
         rows.extend(self.scale.rows().into_iter().map(|(name, value, origin)| row(&name, value, origin)));
         rows.extend(self.policies.iter().map(|policy| {
             let name = format!("policy {}", policy.name);

@@ -1,4 +1,4 @@
-//! Link addresses: text to [`Node`] and back (contract/amqp.md 1.5, 3).
+//! Link addresses: text to [`Node`] and back (contract/amqp.md 1.5, 3, contract/eventhubs.md 3, 4, 7).
 //!
 //! Clients write them absolute or relative, with or without leading and trailing slash, fixed segments in any
 //! case, ids encoded or raw. A raw id may hold `?`, `#` or `%`, so this is no URL parser: segments are split at
@@ -18,10 +18,26 @@ use crate::names::segments;
 pub(crate) enum Node {
     /// Claims: `$cbs`.
     Cbs,
+    /// Something of an event hub.
+    EventHub(EventHubNode),
     /// Something of a device or module.
     Identity(IdentityAddress, IdentityNode),
+    /// Something of the built-in event hub under its old name, `messages/events`; what stands behind it as it was
+    /// written, without slashes round it.
+    Moved(String),
     /// Something of the service side.
     Service(ServiceNode),
+}
+
+/// The nodes of event hubs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum EventHubNode {
+    /// Where events would be sent to: `{hub}`, `{hub}/Partitions/{id}`.
+    Ingress { event_hub: String },
+    /// Questions about event hubs: `$management`, `{hub}/$management`. The request names the event hub again.
+    Management,
+    /// Events of a partition: `{hub}/ConsumerGroups/{group}/Partitions/{id}`.
+    Partition { event_hub: String, consumer_group: String, partition: String },
 }
 
 /// A device or module as an address writes it: decoded, and raw in case the id itself holds a `%`.
@@ -51,8 +67,6 @@ pub(crate) enum IdentityNode {
 pub(crate) enum ServiceNode {
     /// Sending cloud-to-device messages: `messages/devicebound`.
     DeviceBound,
-    /// The built-in endpoint under its old name: `messages/events`.
-    Events,
     /// Feedback of cloud-to-device messages: `messages/serviceBound/feedback`.
     Feedback,
     /// File upload notifications: `messages/serviceBound/filenotifications`.
@@ -68,6 +82,10 @@ impl Node {
         let parts: Vec<&str> = path.splitn(SEGMENTS_MAX + 1, '/').collect();
         match parts.as_slice() {
             [only] if is(only, segments::CBS) => Some(Self::Cbs),
+            [messages, events, ..] if is(messages, segments::MESSAGES) && is(events, segments::EVENTS) => {
+                let behind = path.splitn(3, '/').nth(2).unwrap_or_default();
+                Some(Self::Moved(behind.trim_matches('/').to_owned()))
+            }
             [devices, device, modules, module, node @ ..]
                 if is(devices, segments::DEVICES) && is(modules, segments::MODULES) =>
             {
@@ -79,7 +97,10 @@ impl Node {
             [devices, device, node @ ..] if is(devices, segments::DEVICES) => {
                 Some(Self::Identity(IdentityAddress::parse(device, None)?, IdentityNode::parse(node)?))
             }
-            node => Some(Self::Service(ServiceNode::parse(node)?)),
+            [messages, node @ ..] if is(messages, segments::MESSAGES) => {
+                Some(Self::Service(ServiceNode::parse(node)?))
+            }
+            node => Some(Self::EventHub(EventHubNode::parse(node)?)),
         }
     }
 }
@@ -142,14 +163,35 @@ impl IdentityNode {
     }
 }
 
+impl EventHubNode {
+    fn parse(segments: &[&str]) -> Option<Self> {
+        let decoded = |segment: &str| {
+            let text = percent_decode_str(segment).decode_utf8().ok()?;
+            (!text.is_empty()).then(|| text.into_owned())
+        };
+        match segments {
+            [only] | [_, only] if is(only, segments::MANAGEMENT) => Some(Self::Management),
+            [event_hub] => Some(Self::Ingress { event_hub: decoded(event_hub)? }),
+            [event_hub, partitions, _] if is(partitions, segments::PARTITIONS) => {
+                Some(Self::Ingress { event_hub: decoded(event_hub)? })
+            }
+            [event_hub, groups, group, partitions, partition]
+                if is(groups, segments::CONSUMER_GROUPS) && is(partitions, segments::PARTITIONS) =>
+            {
+                Some(Self::Partition {
+                    event_hub: decoded(event_hub)?,
+                    consumer_group: decoded(group)?,
+                    partition: decoded(partition)?,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
 impl ServiceNode {
     fn parse(segments: &[&str]) -> Option<Self> {
-        let [messages, node @ ..] = segments else { return None };
-        if !is(messages, segments::MESSAGES) {
-            return None;
-        }
-        match node {
-            [events, ..] if is(events, segments::EVENTS) => Some(Self::Events),
+        match segments {
             [bound] if is(bound, segments::DEVICEBOUND) => Some(Self::DeviceBound),
             [bound, kind] if is(bound, segments::SERVICEBOUND) && is(kind, segments::FEEDBACK) => {
                 Some(Self::Feedback)
@@ -180,9 +222,17 @@ impl fmt::Display for Node {
                     IdentityNode::Twin => write!(f, "/{}", s::TWIN),
                 }
             }
+            Self::EventHub(node) => match node {
+                EventHubNode::Ingress { event_hub } => write!(f, "/{}", encoded(event_hub)),
+                EventHubNode::Management => write!(f, "/{}", s::MANAGEMENT),
+                EventHubNode::Partition { event_hub, consumer_group, partition } => {
+                    write!(f, "/{}/{}", encoded(event_hub), s::CONSUMER_GROUPS)?;
+                    write!(f, "/{}/{}/{}", encoded(consumer_group), s::PARTITIONS, encoded(partition))
+                }
+            },
+            Self::Moved(behind) => write!(f, "/{}/{}/{behind}", s::MESSAGES, s::EVENTS),
             Self::Service(node) => match node {
                 ServiceNode::DeviceBound => write!(f, "/{}/{}", s::MESSAGES, s::DEVICEBOUND),
-                ServiceNode::Events => write!(f, "/{}/{}", s::MESSAGES, s::EVENTS),
                 ServiceNode::Feedback => write!(f, "/{}/{}/{}", s::MESSAGES, s::SERVICEBOUND, s::FEEDBACK),
                 ServiceNode::FileNotifications => {
                     write!(f, "/{}/{}/{}", s::MESSAGES, s::SERVICEBOUND, s::FILE_NOTIFICATIONS)
@@ -207,6 +257,19 @@ mod tests {
         Node::Identity(IdentityAddress { decoded, raw: None }, node)
     }
 
+    fn moved(behind: &str) -> Node {
+        Node::Moved(behind.to_owned())
+    }
+
+    fn partition(consumer_group: &str, partition: &str) -> Node {
+        let (consumer_group, partition) = (consumer_group.to_owned(), partition.to_owned());
+        Node::EventHub(EventHubNode::Partition { event_hub: "hub".to_owned(), consumer_group, partition })
+    }
+
+    fn ingress(event_hub: &str) -> Node {
+        Node::EventHub(EventHubNode::Ingress { event_hub: event_hub.to_owned() })
+    }
+
     #[test]
     fn every_form_clients_write_is_understood() {
         let module_twin = identity("d", Some("m"), IdentityNode::Twin);
@@ -222,8 +285,22 @@ mod tests {
             ("/devices/d/messages/devicebound", identity("d", None, IdentityNode::DeviceBound)),
             ("/devices/modules/messages/events", identity("modules", None, IdentityNode::Events)),
             ("/devices/d/methods/devicebound", identity("d", None, IdentityNode::Methods)),
-            ("messages/events/", Node::Service(ServiceNode::Events)),
-            ("/messages/events/ConsumerGroups/$Default/Partitions/0", Node::Service(ServiceNode::Events)),
+            ("messages/events", moved("")),
+            ("messages/events/", moved("")),
+            ("/Messages/Events/$management", moved("$management")),
+            (
+                "amqps://h/messages/events/ConsumerGroups/$Default/Partitions/0",
+                moved("ConsumerGroups/$Default/Partitions/0"),
+            ),
+            ("$management", Node::EventHub(EventHubNode::Management)),
+            ("hub/$Management", Node::EventHub(EventHubNode::Management)),
+            ("amqps://h:5671/hub/$management", Node::EventHub(EventHubNode::Management)),
+            ("hub/ConsumerGroups/$Default/Partitions/0", partition("$Default", "0")),
+            ("/hub/consumergroups/%24Default/partitions/31", partition("$Default", "31")),
+            ("amqps://h/hub/CONSUMERGROUPS/My-Group/PARTITIONS/x", partition("My-Group", "x")),
+            ("sb://h:5672/hub/ConsumerGroups/g/Partitions/1/", partition("g", "1")),
+            ("hub", ingress("hub")),
+            ("/hub/Partitions/3", ingress("hub")),
             ("/messages/devicebound", Node::Service(ServiceNode::DeviceBound)),
             ("/messages/serviceBound/feedback", Node::Service(ServiceNode::Feedback)),
             ("/messages/servicebound/filenotifications", Node::Service(ServiceNode::FileNotifications)),
@@ -245,6 +322,12 @@ mod tests {
             "/devices/d/modules/m/twin/x/y",
             "/devices/a b/twin",
             "/messages/serviceBound/other",
+            "/messages",
+            "hub/ConsumerGroups/g",
+            "hub/ConsumerGroups//Partitions/0",
+            "hub/ConsumerGroups/g/Partitions/0/x",
+            "hub/ConsumerGroups/%ff/Partitions/0",
+            "hub/Publishers/p",
         ] {
             assert_eq!(Node::parse(text), None, "{text}");
         }
@@ -278,6 +361,14 @@ mod tests {
             };
             prop_assert_eq!(address.decoded, IdentityId::parse(&device, module.as_deref()).unwrap());
             prop_assert_eq!(read, node);
+        }
+
+        #[test]
+        fn a_written_partition_is_read_back(hub in ".{1,20}", group in ".{1,20}", partition in ".{1,4}") {
+            prop_assume!(!is(&hub, segments::DEVICES) && !is(&hub, segments::MESSAGES));
+            let node = EventHubNode::Partition { event_hub: hub, consumer_group: group, partition };
+            let node = Node::EventHub(node);
+            prop_assert_eq!(Node::parse(&node.to_string()), Some(node));
         }
 
         #[test]

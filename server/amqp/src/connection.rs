@@ -105,14 +105,14 @@ impl<'h> Connection<'h> {
                 Some(delivery) = self.links.deliveries.next() => {
                     self.links.on_session_delivery(delivery, &mut self.engine).await;
                 }
-                wake = self.links.service.wakes() => {
-                    self.links.on_wake(wake, &mut self.engine).await;
-                }
                 read = read_into(&mut self.io, self.engine.input(), self.read_bytes) => {
                     if read? == 0 {
                         return Ok(());
                     }
                     self.on_read();
+                }
+                wake = self.links.service.wakes() => {
+                    self.links.on_wake(wake, &mut self.engine).await;
                 }
             }
         }
@@ -134,11 +134,9 @@ impl<'h> Connection<'h> {
                 self.flush().await?;
             }
         }
-        while let Some(wake) = self.links.service.wakes().now_or_never() {
+        // Once only: a reader far behind always has more, and its client is to be heard in between.
+        if let Some(wake) = self.links.service.wakes().now_or_never() {
             self.links.on_wake(wake, &mut self.engine).await;
-            if self.engine.output_len() >= WRITE_THRESHOLD_BYTES {
-                self.flush().await?;
-            }
         }
         Ok(())
     }

@@ -360,17 +360,10 @@ impl Engine {
         }
     }
 
-    /// Answers an attach with no source and no target, and detaches with the reason (contract/amqp.md 5).
+    /// Answers an attach with no source and no target, or where the reason is a redirect as if to grant it, and
+    /// detaches with the reason (contract/amqp.md 5).
     pub(crate) fn refuse(&mut self, request: AttachRequest, condition: &Condition) {
-        self.decline(request, false, condition);
-    }
-
-    /// Answers an attach as if to grant it, and detaches with where to go instead (contract/eventhubs.md 7).
-    pub(crate) fn redirect(&mut self, request: AttachRequest, condition: &Condition) {
-        self.decline(request, true, condition);
-    }
-
-    fn decline(&mut self, request: AttachRequest, echoes: bool, condition: &Condition) {
+        let echoes = condition.name == conditions::REDIRECT;
         let AttachRequest { link: LinkId { channel, handle }, attach, .. } = request;
         self.output.attach(channel, &attach, echoes, Offer::default());
         self.output.detach(channel, handle, true, Some(condition));

@@ -4,6 +4,7 @@
 
 use hub::device_session::DisconnectReason;
 use hub::error::{ErrorCode, HubError};
+use hub::events::ReadError;
 use hub::ids::TrackingId;
 
 use crate::engine::{Condition, Info};
@@ -64,6 +65,19 @@ pub(crate) fn refusal(error: &HubError, tracking: &TrackingId) -> Condition {
         description: error.message().to_owned(),
         info: vec![(c::TRACKING_ID, Info::Text(tracking.to_string()))],
     }
+}
+
+/// A reader of events that is refused or ended (contract/eventhubs.md 4, 4.2).
+pub(crate) fn read_refusal(error: &ReadError) -> Condition {
+    let name = match error {
+        ReadError::ConsumerGroupNotFound { .. }
+        | ReadError::EventHubNotFound { .. }
+        | ReadError::PartitionOutOfRange { .. } => c::NOT_FOUND,
+        ReadError::ConsumerGroupRefused(error) => condition(error.code()),
+        ReadError::Disowned { .. } | ReadError::OwnedByHigherLevel { .. } => c::STOLEN,
+        ReadError::TooManyReaders { .. } => c::RESOURCE_LIMIT_EXCEEDED,
+    };
+    Condition::new(name, error.to_string())
 }
 
 /// What the links of a session are detached with when the core ends it.

@@ -8,6 +8,7 @@
 //! - `sasl`, `cbs`: credentials and claims.
 //! - `device`: the nodes of devices and modules.
 //! - `service`: the nodes of the service side.
+//! - `eventhubs`: the nodes of event hubs.
 //! - `links`: from the engine's events to nodes and back.
 //! - `connection`: bytes, time limits, and the loop that drives all of it.
 
@@ -26,12 +27,15 @@ mod connection;
 mod device;
 mod engine;
 mod error;
+mod eventhubs;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod links;
 mod names;
 mod sasl;
 mod service;
+
+pub use eventhubs::redirect::EventEndpoint;
 
 /// Limits on how long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +59,18 @@ pub struct AmqpHead {
     hub: Arc<Hub>,
     authenticator: Arc<Authenticator>,
     options: AmqpOptions,
+    event_endpoint: EventEndpoint,
 }
 
 impl AmqpHead {
-    /// A head for `hub`.
-    pub const fn new(hub: Arc<Hub>, authenticator: Arc<Authenticator>, options: AmqpOptions) -> Self {
-        Self { hub, authenticator, options }
+    /// A head for `hub`, whose events are read at `event_endpoint`.
+    pub const fn new(
+        hub: Arc<Hub>,
+        authenticator: Arc<Authenticator>,
+        options: AmqpOptions,
+        event_endpoint: EventEndpoint,
+    ) -> Self {
+        Self { hub, authenticator, options, event_endpoint }
     }
 }
 

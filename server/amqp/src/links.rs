@@ -3,7 +3,8 @@
 //! Owns what a connection holds above the protocol: its claims, which node each link is for, and the identities
 //! that are connected here. An identity's session begins with its first authorized link and ends with its last.
 //! What clients send is in [`requests`], what they are sent under a lock in [`messages`]; the sessions of devices are
-//! in [`identities`], the back end's links in [`service`].
+//! in [`identities`], the back end's links in [`service`], its readers of events in [`events`], and who is answered
+//! where in [`exchange`].
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -17,12 +18,15 @@ use hub::gate::{Details, ProtocolLabel};
 use hub::ids::IdentityId;
 use net::{Carrier, PeerInfo};
 
+mod events;
+mod exchange;
 mod identities;
 mod messages;
 mod requests;
 mod service;
 
-use crate::address::{Node, ServiceNode};
+use self::exchange::{Exchange, ReplyLink};
+use crate::address::Node;
 use crate::cbs::{self, Claims, Verifier};
 use crate::device::links::{Connected, DeviceLink};
 use crate::engine::{AttachRequest, Condition, Engine, Event, LinkId, SaslRequest};
@@ -52,6 +56,8 @@ pub(crate) struct Links<'h> {
     /// Why the client is expected to leave: it was told by a detach, and the connection closes if it stays.
     pub(crate) leaving: Option<Condition>,
     is_stopping: bool,
+    /// Reply links so far: of several, requests are answered on the latest.
+    reply_links: u64,
     /// A device link was detached because the hub stops.
     was_told_of_stop: bool,
 }
@@ -59,9 +65,13 @@ pub(crate) struct Links<'h> {
 /// What an accepted link is for.
 #[derive(Clone, Debug)]
 enum LinkNode {
-    CbsReplies,
-    CbsRequests,
     Device(IdentityId, DeviceLink),
+    /// The client reads a partition.
+    Events,
+    /// The client is answered.
+    Replies(Exchange, ReplyLink),
+    /// The client asks.
+    Requests(Exchange),
     Service(ServiceLink),
 }
 
@@ -84,6 +94,7 @@ impl<'h> Links<'h> {
             was_authenticated: false,
             leaving: None,
             is_stopping: false,
+            reply_links: 0,
             was_told_of_stop: false,
         }
     }
@@ -176,20 +187,35 @@ impl<'h> Links<'h> {
         match self.node_for(&request).await {
             Ok((node, max_message_bytes)) => {
                 let (link, receives) = (request.link, request.client_receives());
-                engine.accept(request, max_message_bytes, None);
+                engine.accept(request, max_message_bytes, self.capability_of(link));
                 self.nodes.insert(link, node.clone());
                 match node {
                     LinkNode::Device(identity, kind) => {
                         self.device_link_attached(&identity, kind, link, engine);
                     }
-                    LinkNode::Service(_) => self.watch_service_claims(),
-                    LinkNode::CbsReplies | LinkNode::CbsRequests => {}
+                    LinkNode::Events => {
+                        self.watch_service_claims();
+                        self.reader_ready(link, engine);
+                    }
+                    LinkNode::Replies(Exchange::Management, _)
+                    | LinkNode::Requests(Exchange::Management)
+                    | LinkNode::Service(_) => self.watch_service_claims(),
+                    LinkNode::Replies(Exchange::Cbs, _) | LinkNode::Requests(Exchange::Cbs) => {}
                 }
                 tracing::debug!(link = ?link, receives, "link attached");
             }
             Err(condition) => {
                 let link = request.link;
-                tracing::warn!(?link, code = condition.name, "attach refused: {:?}", condition.description);
+                if condition.name == conditions::REDIRECT {
+                    tracing::debug!(?link, "attach redirected to the event hub");
+                } else {
+                    tracing::warn!(
+                        ?link,
+                        code = condition.name,
+                        "attach refused: {:?}",
+                        condition.description
+                    );
+                }
                 engine.refuse(request, &condition);
             }
         }
@@ -206,8 +232,8 @@ impl<'h> Links<'h> {
         };
         let receives = request.client_receives();
         match node {
-            Node::Cbs if receives => Ok((LinkNode::CbsReplies, cbs::REQUEST_BYTES_MAX)),
-            Node::Cbs => Ok((LinkNode::CbsRequests, cbs::REQUEST_BYTES_MAX)),
+            Node::Cbs => Ok((self.exchange_node(Exchange::Cbs, request), cbs::REQUEST_BYTES_MAX)),
+            Node::EventHub(node) => self.event_hub_node(node, request).await,
             Node::Identity(address, node) => {
                 let identity = self.connected_identity(&address, request).await?;
                 let Some(kind) = DeviceLink::of(node, receives, identity.module.is_some()) else {
@@ -226,10 +252,7 @@ impl<'h> Links<'h> {
                 }
                 Ok((LinkNode::Device(identity, kind), kind.max_message_bytes()))
             }
-            Node::Service(ServiceNode::Events) => {
-                self.service_grant()?;
-                Err(not_offered(request))
-            }
+            Node::Moved(behind) => Err(self.moved(&behind, request)),
             Node::Service(node) => {
                 self.service_grant()?;
                 let kind = ServiceLink::of(node, receives).ok_or_else(|| without_meaning(request))?;
@@ -283,8 +306,9 @@ impl<'h> Links<'h> {
                 }
                 self.disconnect_if_unused(&identity);
             }
+            Some(LinkNode::Events) => self.reader_gone(link),
             Some(LinkNode::Service(kind)) => self.service_link_gone(kind),
-            Some(LinkNode::CbsReplies | LinkNode::CbsRequests) | None => {}
+            Some(LinkNode::Replies(..) | LinkNode::Requests(_)) | None => {}
         }
     }
 
@@ -299,17 +323,9 @@ fn unauthorized(text: String) -> Condition {
     Condition::new(conditions::UNAUTHORIZED_ACCESS, text)
 }
 
-/// A node of the service side that is still to come.
-fn not_offered(request: &AttachRequest) -> Condition {
-    Condition::new(conditions::NOT_IMPLEMENTED, no_such_link(request))
-}
-
 /// A node that exists, and that nobody attaches to in this direction (contract/amqp.md 3).
 fn without_meaning(request: &AttachRequest) -> Condition {
-    Condition::new(conditions::NOT_ALLOWED, no_such_link(request))
-}
-
-fn no_such_link(request: &AttachRequest) -> String {
     let direction = if request.client_receives() { "receiver" } else { "sender" };
-    format!("no {direction} can attach to '{}'", request.address.as_deref().unwrap_or_default())
+    let address = request.address.as_deref().unwrap_or_default();
+    Condition::new(conditions::NOT_ALLOWED, format!("no {direction} can attach to '{address}'"))
 }

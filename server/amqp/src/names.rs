@@ -56,14 +56,17 @@ pub(crate) mod descriptors {
 /// Parts of link addresses; fixed ones are compared without case. contract/amqp.md 1.5, 3.
 pub(crate) mod segments {
     pub(crate) const CBS: &str = "$cbs";
+    pub(crate) const CONSUMER_GROUPS: &str = "ConsumerGroups";
     pub(crate) const DEVICEBOUND: &str = "devicebound";
     pub(crate) const DEVICES: &str = "devices";
     pub(crate) const EVENTS: &str = "events";
     pub(crate) const FEEDBACK: &str = "feedback";
     pub(crate) const FILE_NOTIFICATIONS: &str = "filenotifications";
+    pub(crate) const MANAGEMENT: &str = "$management";
     pub(crate) const MESSAGES: &str = "messages";
     pub(crate) const METHODS: &str = "methods";
     pub(crate) const MODULES: &str = "modules";
+    pub(crate) const PARTITIONS: &str = "Partitions";
     pub(crate) const SERVICEBOUND: &str = "serviceBound";
     pub(crate) const TWIN: &str = "twin";
 }
@@ -85,10 +88,78 @@ pub(crate) mod selector {
     pub(crate) const LATEST: &str = "@latest";
 }
 
-/// Link properties. contract/amqp.md 3.
+/// Events as readers get them. contract/eventhubs.md 5, contract/mqtt.md 11.
+pub(crate) mod event {
+    pub(crate) const AUTH_GENERATION_ID: &str = "iothub-connection-auth-generation-id";
+    pub(crate) const AUTH_METHOD: &str = "iothub-connection-auth-method";
+    pub(crate) const COMPONENT: &str = super::telemetry::COMPONENT;
+    pub(crate) const CREATION_TIME: &str = super::telemetry::CREATION_TIME;
+    pub(crate) const DEVICE_ID: &str = "iothub-connection-device-id";
+    pub(crate) const ENQUEUED_TIME: &str = super::selector::ENQUEUED_TIME;
+    pub(crate) const HUB_ENQUEUED_TIME: &str = super::cloud_to_device::ENQUEUED_TIME;
+    pub(crate) const INTERFACE_ID: &str = super::telemetry::INTERFACE_ID;
+    pub(crate) const MESSAGE_SCHEMA: &str = super::telemetry::MESSAGE_SCHEMA;
+    pub(crate) const MODEL_ID: &str = "dt-dataschema";
+    pub(crate) const MODULE_ID: &str = "iothub-connection-module-id";
+    pub(crate) const OFFSET: &str = super::selector::OFFSET;
+    pub(crate) const PARTITION_KEY: &str = "x-opt-partition-key";
+    pub(crate) const SEQUENCE_NUMBER: &str = super::selector::SEQUENCE_NUMBER;
+    pub(crate) const SOURCE: &str = "iothub-message-source";
+}
+
+/// What a partition says of itself: in answers and in runtime metrics. contract/eventhubs.md 3, 5.
+pub(crate) mod partition {
+    pub(crate) const BEGIN_SEQUENCE_NUMBER: &str = "begin_sequence_number";
+    pub(crate) const IS_EMPTY: &str = "is_partition_empty";
+    pub(crate) const LAST_ENQUEUED_OFFSET: &str = "last_enqueued_offset";
+    pub(crate) const LAST_ENQUEUED_SEQUENCE_NUMBER: &str = "last_enqueued_sequence_number";
+    pub(crate) const LAST_ENQUEUED_TIME: &str = "last_enqueued_time_utc";
+    pub(crate) const NAME: &str = "name";
+    pub(crate) const NO_OFFSET: &str = super::selector::EARLIEST;
+    pub(crate) const PARTITION: &str = "partition";
+    pub(crate) const RETRIEVAL_TIME: &str = "runtime_info_retrieval_time_utc";
+    pub(crate) const TYPE: &str = "type";
+}
+
+/// `$management` requests and replies. contract/eventhubs.md 3.
+pub(crate) mod management {
+    pub(crate) const BAD_PARTITION: &str = "com.microsoft:argument-out-of-range";
+    pub(crate) const CREATED_AT: &str = "created_at";
+    pub(crate) const ENTITY_NOT_FOUND: &str = "com.microsoft:entity-not-found";
+    pub(crate) const ERROR_CONDITION: &str = "error-condition";
+    pub(crate) const EVENT_HUB_TYPE: &str = "com.microsoft:eventhub";
+    pub(crate) const GEOREPLICATION_FACTOR: &str = "georeplication_factor";
+    pub(crate) const NAME: &str = super::partition::NAME;
+    pub(crate) const OPERATION: &str = super::cbs::OPERATION;
+    pub(crate) const PARTITION: &str = super::partition::PARTITION;
+    pub(crate) const PARTITION_COUNT: &str = "partition_count";
+    pub(crate) const PARTITION_IDS: &str = "partition_ids";
+    pub(crate) const PARTITION_TYPE: &str = "com.microsoft:partition";
+    pub(crate) const READ: &str = "READ";
+    pub(crate) const STATUS_CODE: &str = super::cbs::STATUS_CODE;
+    pub(crate) const STATUS_DESCRIPTION: &str = super::cbs::STATUS_DESCRIPTION;
+    pub(crate) const TYPE: &str = super::cbs::TYPE;
+}
+
+/// What a redirected client is told. contract/eventhubs.md 7.
+pub(crate) mod redirect {
+    pub(crate) const ADDRESS: &str = "address";
+    pub(crate) const HOST_NAME: &str = "hostname";
+    pub(crate) const NETWORK_HOST: &str = "network-host";
+    pub(crate) const PORT: &str = "port";
+    pub(crate) const SCHEME: &str = "amqps";
+}
+
+/// Capabilities of links. contract/eventhubs.md 4.
+pub(crate) mod capabilities {
+    pub(crate) const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
+}
+
+/// Link properties. contract/amqp.md 3, contract/eventhubs.md 4.
 pub(crate) mod link_properties {
     pub(crate) const API_VERSION: &str = "com.microsoft:api-version";
     pub(crate) const CLIENT_VERSION: &str = "com.microsoft:client-version";
+    pub(crate) const EPOCH: &str = "com.microsoft:epoch";
     pub(crate) const MODEL_ID: &str = "com.microsoft:model-id";
 }
 
@@ -167,9 +238,9 @@ pub(crate) mod conditions {
     pub(crate) const INVALID_FIELD: &str = "amqp:invalid-field";
     pub(crate) const MESSAGE_LOCK_LOST: &str = "com.microsoft:message-lock-lost";
     pub(crate) const MESSAGE_SIZE_EXCEEDED: &str = "amqp:link:message-size-exceeded";
+    pub(crate) const REDIRECT: &str = "amqp:link:redirect";
     pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
     pub(crate) const NOT_FOUND: &str = "amqp:not-found";
-    pub(crate) const NOT_IMPLEMENTED: &str = "amqp:not-implemented";
     pub(crate) const PRECONDITION_FAILED: &str = "com.microsoft:precondition-failed";
     pub(crate) const RESOURCE_LIMIT_EXCEEDED: &str = "amqp:resource-limit-exceeded";
     pub(crate) const STOLEN: &str = "amqp:link:stolen";

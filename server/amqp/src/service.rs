@@ -34,8 +34,7 @@ impl ServiceLink {
             (ServiceNode::Feedback, true) => Some(Self::Feedback),
             (ServiceNode::FileNotifications, true) => Some(Self::FileNotifications),
             (ServiceNode::DeviceBound, true)
-            | (ServiceNode::Feedback | ServiceNode::FileNotifications, false)
-            | (ServiceNode::Events, _) => None,
+            | (ServiceNode::Feedback | ServiceNode::FileNotifications, false) => None,
         }
     }
 }

@@ -55,6 +55,10 @@ pub struct Options {
         value_delimiter = ','
     )]
     pub host_name: Option<Vec<String>>,
+    /// Host name that clients are redirected to who look for events at the hub's own address
+    /// [default: the name they came by]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_REDIRECT_HOST_NAME", value_name = "NAME")]
+    pub redirect_host_name: Option<String>,
     /// Name of the hub and its event hub [default: first label of the first host name]
     #[arg(long, global = true, env = "IOTHUB_EMULATOR_HUB_NAME", value_name = "NAME")]
     pub hub_name: Option<String>,

@@ -4,6 +4,8 @@
 //! descriptor: Python's client indexes fields by position, and the serde encoder trims trailing nulls and
 //! defaults. So the few frames a server sends are written field by field; nothing is trimmed by construction.
 
+use std::fmt::{Display, Write as _};
+
 use bytes::{BufMut, BytesMut};
 use uuid::Uuid;
 
@@ -173,6 +175,29 @@ impl Writer<'_> {
 
     pub(crate) fn string(&mut self, text: &str) {
         self.variable(0xA1, 0xB1, text.as_bytes());
+    }
+
+    pub(crate) fn optional_string(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.string(text),
+            None => self.null(),
+        }
+    }
+
+    pub(crate) fn optional_symbol(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.symbol(text),
+            None => self.null(),
+        }
+    }
+
+    /// A string of at most 255 bytes: a number, usually.
+    pub(crate) fn short_string(&mut self, value: impl Display) {
+        let start = self.0.len();
+        self.0.put_slice(&[0xA1, 0]);
+        write!(self.0, "{value}").expect("a buffer grows");
+        let length = u8::try_from(self.0.len() - start - 2).expect("a short string is short");
+        self.patch(start + 1, &[length]);
     }
 
     /// A string of several parts.

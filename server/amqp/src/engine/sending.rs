@@ -32,7 +32,8 @@ impl Engine {
         debug_assert!(is_sent, "one delivery always fits an empty queue");
     }
 
-    /// Sends a message that stands for nothing, its body from where it is kept; to be called when [`Self::has_room`].
+    /// Sends a message that stands for nothing, its body from where it is kept. For as many messages in a row as
+    /// [`Self::credit`] says, the first when [`Self::has_room`].
     pub(crate) fn send_parts(&mut self, link: LinkId, head: &[u8], body: &Bytes) {
         let LinkId { channel, handle } = link;
         if let Some(SessionSlot::Mapped(session)) = self.sessions.get_mut(&channel) {

@@ -247,7 +247,7 @@ impl Session {
     }
 
     /// Sends a message that stands for nothing straight from where it lies; what the session's window does not take
-    /// waits in the link. To be called when the link has room.
+    /// waits in the link, and whatever is sent after it. To be called with credit for it.
     pub(crate) fn send_now(
         &mut self,
         channel: u16,
@@ -257,6 +257,11 @@ impl Session {
         output: &mut Output,
     ) {
         let Some(Link::Outgoing(link)) = self.links.get_mut(&handle) else { return };
+        if !link.queue.is_empty() {
+            let is_pushed = link.push(Message::new(Bytes::copy_from_slice(head), body.clone()), None);
+            debug_assert!(is_pushed, "no more is sent at a time than a queue holds");
+            return;
+        }
         let message = MessageParts { head, body };
         let (tag, delivery_id) = (link.next_tag(), self.next_delivery_id);
         self.next_delivery_id = delivery_id.wrapping_add(1);

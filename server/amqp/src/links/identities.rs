@@ -182,7 +182,7 @@ impl Links<'_> {
         let (cbs, own): (Vec<_>, Vec<_>) = self
             .nodes
             .iter()
-            .partition(|(_, node)| matches!(node, LinkNode::CbsReplies | LinkNode::CbsRequests));
+            .partition(|(_, node)| matches!(node, LinkNode::Replies(..) | LinkNode::Requests(_)));
         let asked = if own.is_empty() && !self.was_told_of_stop { cbs } else { own };
         asked.iter().for_each(|(link, _)| engine.detach(**link, &condition));
         let is_asked = !asked.is_empty();

@@ -35,9 +35,11 @@ impl Links<'_> {
                     self.send_message(&identity, engine).await;
                 }
             }
+            // Its credit is not used up before its backlog is.
+            Some(LinkNode::Events) => return self.reader_ready(link, engine),
             Some(LinkNode::Service(ServiceLink::Feedback)) => self.send_feedback(engine).await,
             Some(
-                LinkNode::CbsReplies | LinkNode::CbsRequests | LinkNode::Device(..) | LinkNode::Service(_),
+                LinkNode::Device(..) | LinkNode::Replies(..) | LinkNode::Requests(_) | LinkNode::Service(_),
             )
             | None => {}
         }

@@ -1,14 +1,11 @@
-//! What clients send on their links: tokens, telemetry, method responses, twin requests, messages for devices.
+//! What clients send on their links: telemetry, method responses, twin requests, messages for devices, and by
+//! [`super::exchange`] requests.
 
-use std::sync::Arc;
-
-use hub::access::Grant;
 use hub::error::{ErrorCode, HubError};
 use hub::gate::operations::{AnswerMethod, SendTelemetry};
 use hub::ids::IdentityId;
 
 use super::{LinkNode, Links, unauthorized};
-use crate::cbs::{self, PutToken, renews};
 use crate::device::links::{DeviceLink, EARLY_REPLIES_MAX};
 use crate::device::methods::Answer;
 use crate::device::telemetry::Telemetry;
@@ -22,7 +19,7 @@ use crate::service::ServiceLink;
 impl Links<'_> {
     pub(super) async fn on_delivery(&mut self, link: LinkId, delivery: &Delivery, engine: &mut Engine) {
         match self.nodes.get(&link).cloned() {
-            Some(LinkNode::CbsRequests) => self.on_put_token(link, delivery, engine),
+            Some(LinkNode::Requests(exchange)) => self.on_request(exchange, link, delivery, engine).await,
             Some(LinkNode::Device(identity, DeviceLink::Telemetry)) => {
                 let sent = self.send_telemetry(&identity, delivery).await;
                 settle(Some(&identity), link, delivery, sent, engine);
@@ -39,7 +36,8 @@ impl Links<'_> {
                 settle(None, link, delivery, sent, engine);
             }
             Some(
-                LinkNode::CbsReplies
+                LinkNode::Events
+                | LinkNode::Replies(..)
                 | LinkNode::Service(ServiceLink::Feedback | ServiceLink::FileNotifications)
                 | LinkNode::Device(
                     _,
@@ -51,52 +49,6 @@ impl Links<'_> {
             )
             | None => {}
         }
-    }
-
-    fn on_put_token(&mut self, link: LinkId, delivery: &Delivery, engine: &mut Engine) {
-        let message = match read(delivery) {
-            Ok(message) => message,
-            Err(condition) => return engine.settle(link, delivery, &Outcome::Rejected(&condition)),
-        };
-        engine.settle(link, delivery, &Outcome::Accepted);
-        let (status, description, grant) = match PutToken::parse(&message) {
-            Ok(request) => {
-                let (claims, verifier) = self.claims_and_verifier();
-                request.perform(claims, &verifier)
-            }
-            Err((status, description)) => {
-                tracing::warn!(code = status, "put-token refused: {description}");
-                (status, description, None)
-            }
-        };
-        if let Some(grant) = grant {
-            self.was_authenticated = true;
-            self.renew_sessions(&grant);
-            self.watch_service_claims();
-        }
-        let Some(replies) = self.cbs_replies(link.channel) else {
-            tracing::debug!("a put-token request has no reply link to be answered on");
-            return;
-        };
-        if !engine.send(replies, cbs::reply(&message, status, &description)) {
-            self.on_link_closed(replies);
-        }
-    }
-
-    fn renew_sessions(&self, grant: &Arc<Grant>) {
-        for (identity, connected) in &self.connected {
-            if renews(grant, &connected.session.grant(), identity) {
-                connected.session.renew(Arc::clone(grant));
-            }
-        }
-    }
-
-    /// The reply link of the request's session; of several the latest, which has the highest handle with every
-    /// client that opens a pair per token; else of any session.
-    fn cbs_replies(&self, channel: u16) -> Option<LinkId> {
-        let replies =
-            self.nodes.iter().filter(|(_, node)| matches!(node, LinkNode::CbsReplies)).map(|(link, _)| *link);
-        replies.max_by_key(|link| (link.channel == channel, link.handle))
     }
 
     async fn send_telemetry(&mut self, identity: &IdentityId, delivery: &Delivery) -> Result<(), Condition> {

@@ -15,7 +15,8 @@ use hub::gate::operations::{ReceiveFeedback, SendCloudToDevice, SettleFeedback};
 use hub::ids::IdentityId;
 use tokio::sync::futures::Notified;
 
-use super::{LinkNode, Links, requests, unauthorized};
+use super::events::{Readers, ReadersWake};
+use super::{Exchange, LinkNode, Links, requests, unauthorized};
 use crate::engine::{Condition, Delivery, Engine, LinkId};
 use crate::error::{refusal, session_end};
 use crate::service::send::Addressed;
@@ -31,8 +32,10 @@ pub(crate) struct ServiceSide<'h> {
     changed: Option<Pin<Box<Notified<'h>>>>,
     /// More of it was there than is written at a time.
     has_more: bool,
-    /// The claims end.
+    /// A claim ends.
     expiry: Option<Alarm>,
+    /// Who reads events.
+    pub(super) readers: Readers,
 }
 
 /// Why the service links are to be looked at.
@@ -40,6 +43,7 @@ pub(crate) struct ServiceSide<'h> {
 pub(crate) enum Wake {
     ClaimExpired,
     Feedback,
+    Readers(ReadersWake),
 }
 
 impl ServiceSide<'_> {
@@ -64,6 +68,7 @@ impl ServiceSide<'_> {
             biased;
             () = expired => Wake::ClaimExpired,
             () = changed => Wake::Feedback,
+            wake = self.readers.wakes() => Wake::Readers(wake),
         }
     }
 }
@@ -74,6 +79,7 @@ impl Links<'_> {
         match wake {
             Wake::ClaimExpired => self.on_claim_expired(engine),
             Wake::Feedback => self.send_feedback(engine).await,
+            Wake::Readers(wake) => self.on_readers_wake(wake, engine),
         }
     }
 
@@ -85,9 +91,17 @@ impl Links<'_> {
         })
     }
 
-    /// Sees to it that service links do not outlive the claims they rest on.
+    /// Sees to it that links of the service side do not outlive the claims they rest on.
     pub(super) fn watch_service_claims(&mut self) {
-        let has_links = self.service_links().next().is_some();
+        let has_links = self.nodes.values().any(|node| match node {
+            LinkNode::Events
+            | LinkNode::Replies(Exchange::Management, _)
+            | LinkNode::Requests(Exchange::Management)
+            | LinkNode::Service(_) => true,
+            LinkNode::Device(..)
+            | LinkNode::Replies(Exchange::Cbs, _)
+            | LinkNode::Requests(Exchange::Cbs) => false,
+        });
         let ends = self.claims.service_ends(self.head.hub.clock().now()).filter(|_| has_links);
         if self.service.expiry.as_ref().map(Alarm::at) != ends {
             self.service.expiry = ends.map(|at| self.head.hub.alarm(at));
@@ -97,16 +111,17 @@ impl Links<'_> {
     fn on_claim_expired(&mut self, engine: &mut Engine) {
         self.service.expiry = None;
         self.claims.remove_expired(self.head.hub.clock().now());
-        if self.service_grant().is_ok() {
-            return self.watch_service_claims();
+        let mut links = self.unclaimed_event_links();
+        if self.service_grant().is_err() {
+            links.extend(self.service_links().map(|(link, _)| link));
         }
         let condition = session_end(hub::device_session::DisconnectReason::CredentialsExpired);
-        let links: Vec<LinkId> = self.service_links().map(|(link, _)| link).collect();
-        for link in links {
-            engine.detach(link, &condition);
-            self.on_link_closed(link);
+        for link in &links {
+            engine.detach(*link, &condition);
+            self.on_link_closed(*link);
         }
-        if !self.carries_anybody() {
+        self.watch_service_claims();
+        if !links.is_empty() && !self.carries_anybody() {
             self.leaving = Some(condition);
         }
     }
@@ -114,7 +129,7 @@ impl Links<'_> {
     fn service_links(&self) -> impl Iterator<Item = (LinkId, ServiceLink)> {
         self.nodes.iter().filter_map(|(link, node)| match node {
             LinkNode::Service(kind) => Some((*link, *kind)),
-            LinkNode::CbsReplies | LinkNode::CbsRequests | LinkNode::Device(..) => None,
+            LinkNode::Device(..) | LinkNode::Events | LinkNode::Replies(..) | LinkNode::Requests(_) => None,
         })
     }
 

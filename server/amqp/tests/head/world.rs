@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use amqp::{AmqpHead, AmqpOptions};
+use amqp::{AmqpHead, AmqpOptions, EventEndpoint};
 use auth::{Authenticator, CertificateAuthorities, PeerCertificates, SasToken};
 use hub::access::{CredentialKind, Grant, PolicyName, Scope, Subject, development_policies};
 use hub::entropy::Entropy;
@@ -38,7 +38,7 @@ impl World {
         let authorities = Arc::new(CertificateAuthorities::new(clock, Entropy::seeded(8)));
         let authenticator =
             Authenticator::new(Arc::clone(&hub), vec!["localhost".into()], Arc::clone(&authorities));
-        let head = AmqpHead::new(Arc::clone(&hub), Arc::new(authenticator), options);
+        let head = AmqpHead::new(Arc::clone(&hub), Arc::new(authenticator), options, event_endpoint());
         Self {
             hub,
             authorities,
@@ -149,6 +149,10 @@ impl World {
     fn in_future(&self, ttl: Duration) -> Timestamp {
         self.hub.clock().now().plus(ttl)
     }
+}
+
+fn event_endpoint() -> EventEndpoint {
+    EventEndpoint { host_name: None, default_host_name: "default.example".into(), port: 5671 }
 }
 
 /// `localhost/devices/d[/modules/m]`

@@ -126,8 +126,8 @@ operations! {
     PurgeCloudToDevice   on DeviceId,              needs SERVICE_CONNECT,                  Standard, -,                  -:       "DELETE /devices/{id}/commands.";
     ReceiveFeedback      on (),                    needs SERVICE_CONNECT,                  Standard, -,                  -:       "A back end reads what became of its messages.";
     SettleFeedback       on (),                    needs SERVICE_CONNECT,                  Standard, -,                  -:       "A back end completes or gives back feedback.";
-    GetEventHubProperties on (),                   needs SERVICE_CONNECT,                  Basic,    -,                  -:       "A back end asks for an event hub and its partitions.";
-    ReadEvents           on (),                    needs SERVICE_CONNECT,                  Basic,    -,                  -:       "A back end opens a reader of a partition.";
+    GetEventHubProperties on EventsPath,           needs SERVICE_CONNECT,                  Basic,    -,                  -:       "A back end asks for an event hub and its partitions.";
+    ReadEvents           on EventsPath,            needs SERVICE_CONNECT,                  Basic,    -,                  -:       "A back end opens a reader of a partition.";
     InvokeMethod         on IdentityId,            needs SERVICE_CONNECT (or sibling),     Standard, DirectMethods,      metered: "POST /twins/.../methods.";
     AnswerMethod         on IdentityId,            needs DEVICE_CONNECT,                   Standard, -,                  -:       "A device or module answers a direct method.";
     ReadEdgeScope        on (DeviceId, ModuleId),  needs DEVICE_CONNECT,                   Standard, -,                  -:       "An edge hub reads the identities below its device.";

@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::*;
 use crate::Hub;
+use crate::access::EventsPath;
 use crate::events::{MessageSource, StartPosition};
 use crate::gate::operations::{GetEventHubProperties, ReadEvents};
-use crate::ids::IdentityId;
+use crate::ids::{HubName, IdentityId};
 use crate::telemetry::MessageProperties;
 use crate::testing::{admit, hub, hub_with, owner, policy_grant};
 
@@ -30,7 +31,12 @@ fn request(owner_level: Option<i64>) -> ReaderRequest<'static> {
 }
 
 fn open(hub: &Hub, request: &ReaderRequest<'_>) -> Result<EventReader, ReadError> {
-    hub.open_event_reader(owner::<ReadEvents>(hub, ()), request, Arc::default())
+    hub.open_event_reader(owner::<ReadEvents>(hub, anywhere()), request, Arc::default())
+}
+
+/// Below which place a reader is admitted; that it is the one it reads, the head sees to.
+fn anywhere() -> EventsPath {
+    EventsPath::parse("test", &HubName::parse("test").unwrap()).unwrap()
 }
 
 /// A device of partition 0, and one of another.
@@ -75,8 +81,9 @@ async fn a_reader_that_found_nothing_is_woken_by_the_next_append_and_by_no_other
     let (hub, _) = hub();
     let (here, elsewhere) = devices(&hub);
     let wake = Arc::new(Notify::new());
-    let mut reader =
-        hub.open_event_reader(owner::<ReadEvents>(&hub, ()), &request(None), Arc::clone(&wake)).unwrap();
+    let mut reader = hub
+        .open_event_reader(owner::<ReadEvents>(&hub, anywhere()), &request(None), Arc::clone(&wake))
+        .unwrap();
     append(&hub, &here);
     assert!(!is_notified(&wake).await, "it has not looked yet");
     assert_eq!((read(&mut reader), read(&mut reader), read(&mut reader)), (vec![0], vec![], vec![]));
@@ -94,8 +101,9 @@ async fn a_reader_that_is_gone_leaves_nobody_to_wake() {
     let (hub, _) = hub();
     let (here, _) = devices(&hub);
     let wake = Arc::new(Notify::new());
-    let mut reader =
-        hub.open_event_reader(owner::<ReadEvents>(&hub, ()), &request(None), Arc::clone(&wake)).unwrap();
+    let mut reader = hub
+        .open_event_reader(owner::<ReadEvents>(&hub, anywhere()), &request(None), Arc::clone(&wake))
+        .unwrap();
     assert_eq!(read(&mut reader), [0; 0]);
     drop(reader);
     append(&hub, &here);
@@ -197,7 +205,7 @@ async fn an_owner_level_takes_a_partition_from_lower_ones_and_from_none() {
     let (hub, _) = hub();
     for (old, new) in [(None, 0), (Some(0), 0), (Some(3), 3), (Some(3), 4), (Some(-1), 0)] {
         let wake = Arc::new(Notify::new());
-        let by = owner::<ReadEvents>(&hub, ());
+        let by = owner::<ReadEvents>(&hub, anywhere());
         let displaced = hub.open_event_reader(by, &request(old), Arc::clone(&wake)).unwrap();
         assert_eq!(displaced.ended(), None);
         let owner = open(&hub, &request(Some(new))).unwrap();
@@ -259,8 +267,8 @@ fn only_who_may_connect_as_a_service_reads() {
         [("service", true), ("iothubowner", true), ("device", false), ("registryRead", false)]
     {
         let grant = policy_grant(&hub, policy);
-        assert_eq!(admit::<ReadEvents>(&hub, &grant, ()).is_ok(), may, "{policy}");
-        assert_eq!(admit::<GetEventHubProperties>(&hub, &grant, ()).is_ok(), may, "{policy}");
+        assert_eq!(admit::<ReadEvents>(&hub, &grant, anywhere()).is_ok(), may, "{policy}");
+        assert_eq!(admit::<GetEventHubProperties>(&hub, &grant, anywhere()).is_ok(), may, "{policy}");
     }
 }
 
@@ -305,7 +313,7 @@ fn a_partition_describes_itself() {
     let (hub, clock) = hub();
     let (here, _) = devices(&hub);
     let describe =
-        || hub.partition_properties(owner::<GetEventHubProperties>(&hub, ()), "Test", "0").unwrap();
+        || hub.partition_properties(owner::<GetEventHubProperties>(&hub, anywhere()), "Test", "0").unwrap();
     let empty = describe();
     assert_eq!((empty.begin_sequence_number, empty.last_enqueued, empty.is_empty), (0, None, true));
     append(&hub, &here);
@@ -325,10 +333,11 @@ fn an_event_hub_describes_itself() {
     let (hub, clock) = hub();
     let born = hub.clock().now();
     clock.advance(Duration::from_secs(5));
-    let described = hub.event_hub_properties(owner::<GetEventHubProperties>(&hub, ()), "TEST").unwrap();
+    let described =
+        hub.event_hub_properties(owner::<GetEventHubProperties>(&hub, anywhere()), "TEST").unwrap();
     assert_eq!((described.name.as_str(), described.created_at, described.partitions), ("test", born, 4));
-    assert!(hub.event_hub_properties(owner::<GetEventHubProperties>(&hub, ()), "other").is_err());
-    assert!(hub.partition_properties(owner::<GetEventHubProperties>(&hub, ()), "test", "4").is_err());
+    assert!(hub.event_hub_properties(owner::<GetEventHubProperties>(&hub, anywhere()), "other").is_err());
+    assert!(hub.partition_properties(owner::<GetEventHubProperties>(&hub, anywhere()), "test", "4").is_err());
 }
 
 #[test]
