@@ -118,7 +118,7 @@ async fn a_thousand_readers_of_one_partition_are_each_woken_and_read_everything(
     let mut readers = Vec::new();
     for n in 0..1000 {
         let (wake, group) = (Arc::new(Notify::new()), format!("g{}", n / 5));
-        let (by, request) = (owner::<ReadEvents>(&hub, ()), request(None));
+        let (by, request) = (owner::<ReadEvents>(&hub, anywhere()), request(None));
         let request = ReaderRequest { consumer_group: &group, ..request };
         let mut reader = hub.open_event_reader(by, &request, Arc::clone(&wake)).unwrap();
         assert_eq!(read(&mut reader), [0; 0]);
@@ -147,7 +147,7 @@ fn no_wake_up_is_lost_between_threads() {
             });
         }
         let wake = Arc::new(Notify::new());
-        let by = owner::<ReadEvents>(&hub, ());
+        let by = owner::<ReadEvents>(&hub, anywhere());
         let mut reader = hub.open_event_reader(by, &request(None), Arc::clone(&wake)).unwrap();
         let everything = async {
             let mut numbers = Vec::new();
