@@ -66,6 +66,9 @@ pub enum StartError {
     /// Randomness.
     #[error("this system gives no randomness: {0}")]
     Entropy(std::io::Error),
+    /// Routes that fit no event hub; the configuration has checked them.
+    #[error("{}", .0.message())]
+    Routing(HubError),
     /// The state folder.
     #[error(transparent)]
     State(#[from] StateFolderError),
@@ -128,18 +131,21 @@ impl App {
 
         let hub = Hub::new(
             HubConfig {
+                name: config.hub_name.value.clone(),
+                policies: config.policies.value.clone(),
+                partitions: *config.events.partitions,
+                consumer_groups: config.events.consumer_groups.value.clone(),
+                event_hubs: config.events.event_hubs.value.clone(),
+                create_consumer_groups: *config.events.create_consumer_groups,
+                event_retention: config.events.retention(),
                 tier: *config.scale.tier,
                 throttles: config.scale.enforced_rates(),
                 messages_per_day: config.scale.enforced_messages_per_day(),
-                ..HubConfig::new(
-                    config.hub_name.value.clone(),
-                    config.policies.value.clone(),
-                    *config.partitions,
-                )
             },
             Arc::clone(&clock),
             Entropy::from_system().map_err(StartError::Entropy)?,
         );
+        hub.set_routing(&config.events.routing.spec, &[]).map_err(StartError::Routing)?;
         let authorities = Arc::new(certificate_authorities(config, &root, clock)?);
         let authenticator =
             Arc::new(Authenticator::new(Arc::clone(&hub), config.all_host_names(), Arc::clone(&authorities)));

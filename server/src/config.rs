@@ -1,6 +1,7 @@
 //! The effective configuration: flags over `IOTHUB_EMULATOR_*` over the `--config` file over defaults, each value
 //! with its origin (PRODUCT sections 1 to 4). What is here has been checked; nothing has been opened or bound yet.
 
+mod events;
 mod options;
 mod scale;
 mod setting;
@@ -12,10 +13,9 @@ use std::time::Duration;
 use hub::access::{
     Permissions, PolicyName, SharedAccessPolicy, SymmetricKey, SymmetricKeys, development_policies,
 };
-use hub::gate::Tier;
 use hub::ids::HubName;
-use hub::limits;
 
+pub use events::{EnrichmentOptions, EventHubOptions, EventsConfig, RouteOptions, RoutingConfig};
 pub use options::{
     Bind, CertificateAuthorityOptions, LogFormat, Options, Permission, PolicyOptions, TierOption,
 };
@@ -50,8 +50,8 @@ pub struct Config {
     pub hub_name: Setting<HubName>,
     /// Tier, units, and what is enforced of them.
     pub scale: ScaleConfig,
-    /// Partitions of the built-in event hub.
-    pub partitions: Setting<u8>,
+    /// Event hubs, and what is routed to them.
+    pub events: EventsConfig,
     /// Folder of certificates and `endpoints.json`.
     pub state_dir: Setting<PathBuf>,
     /// Seconds an MQTT connection outlives its token.
@@ -119,7 +119,7 @@ impl Config {
         let admin_bind = from.pick_or("admin-bind", given.admin_bind, file.admin_bind, || private.clone());
         let amqp_bind = from.pick_or("amqp-bind", given.amqp_bind, file.amqp_bind, || private.clone());
 
-        let host_names = from.pick("host-name", given.host_name, file.host_name, Vec::new());
+        let host_names = from.pick("host-name", given.host_name.clone(), file.host_name.clone(), Vec::new());
         if let Some(name) = host_names.iter().find(|name| !is_host_name(name)) {
             return Err(invalid(
                 "host-name",
@@ -129,8 +129,8 @@ impl Config {
         }
         let redirect_host_name = from.pick(
             "redirect-host-name",
-            given.redirect_host_name.map(Some),
-            file.redirect_host_name.map(Some),
+            given.redirect_host_name.clone().map(Some),
+            file.redirect_host_name.clone().map(Some),
             None,
         );
         if let Some(name) = redirect_host_name.value.as_ref().filter(|name| !is_host_name(name)) {
@@ -140,7 +140,7 @@ impl Config {
                 format!("'{name}' is no host name or address; no port belongs here"),
             ));
         }
-        let hub_name = from.pick_or("hub-name", given.hub_name, file.hub_name, || Setting {
+        let hub_name = from.pick_or("hub-name", given.hub_name.clone(), file.hub_name.clone(), || Setting {
             value: default_hub_name(&host_name(&host_names, *bind)),
             origin: Origin::Derived("host-name"),
         });
@@ -148,17 +148,7 @@ impl Config {
             HubName::parse(&name).map_err(|error| error.message().to_owned())
         })?;
 
-        let partitions =
-            from.pick_or("partitions", given.partitions, file.partitions, || match *scale.tier {
-                Tier::Free => Setting { value: limits::PARTITIONS_FREE, origin: Origin::Derived("tier") },
-                Tier::Basic | Tier::Standard => {
-                    Setting { value: limits::PARTITIONS_DEFAULT, origin: Origin::Default }
-                }
-            });
-        let partitions = checked("partitions", partitions, |count| match count {
-            1..=limits::PARTITIONS_MAX => Ok(count),
-            _ => Err(format!("1 to {} are allowed", limits::PARTITIONS_MAX)),
-        })?;
+        let events = EventsConfig::resolve(&from, &given, &file, *scale.tier, &hub_name)?;
         let max_connections = from.pick(
             "max-connections",
             given.max_connections,
@@ -220,7 +210,7 @@ impl Config {
             redirect_host_name,
             hub_name,
             scale,
-            partitions,
+            events,
             state_dir,
             max_connections,
             policies,
@@ -271,7 +261,6 @@ impl Config {
             port("admin-port", &self.admin_port),
             row("host-name", self.host_names.value.clone(), &self.host_names.origin),
             row("hub-name", self.hub_name.as_str(), &self.hub_name.origin),
-            row("partitions", i64::from(*self.partitions), &self.partitions.origin),
             row("state-dir", self.state_dir.display().to_string(), &self.state_dir.origin),
             row(
                 "mqtt-expiry-grace-secs",
@@ -293,6 +282,7 @@ impl Config {
             rows.push(row("redirect-host-name", name.as_str(), &self.redirect_host_name.origin));
         }
         rows.extend(self.scale.rows().into_iter().map(|(name, value, origin)| row(&name, value, origin)));
+        rows.extend(self.events.rows().into_iter().map(|(name, value, origin)| row(&name, value, origin)));
         rows.extend(self.policies.iter().map(|policy| {
             let name = format!("policy {}", policy.name);
             (name, policy.permissions.to_string(), self.policies.origin.to_string())

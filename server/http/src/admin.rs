@@ -1,14 +1,17 @@
 //! The emulator's own API, plain HTTP on a listener of its own (PRODUCT section 5).
 //!
 //! [`health`]: is it alive, is it ready. [`credentials`]: what a client needs to get in. [`certificates`]: the
-//! registered certificate authorities. [`observation`]: what is connected, what arrived, what was done.
+//! registered certificate authorities. [`routing`]: which events go where. [`consumer_groups`]: who may read them.
+//! [`observation`]: what is connected, what arrived, what was done.
 //! [`crate::openapi`] holds the documents that describe it and the service's API; both are served here.
 //! Errors have the shape of the service's errors, so one parser reads both.
 
 mod certificates;
+mod consumer_groups;
 mod credentials;
 mod health;
 mod observation;
+mod routing;
 
 use std::sync::Arc;
 
@@ -38,7 +41,7 @@ pub fn admin_router(state: AdminState) -> Router {
 }
 
 pub(crate) fn routes() -> Routes<AdminState> {
-    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
     Routes::new()
         .with(get.clone(), path::HEALTH, health::health)
         .with(get.clone(), path::READY, health::ready)
@@ -47,9 +50,14 @@ pub(crate) fn routes() -> Routes<AdminState> {
         .with(get.clone(), path::CERTIFICATES, certificates::list)
         .with(post.clone(), path::CERTIFICATES, certificates::add)
         .with(get.clone(), path::CERTIFICATE, certificates::get)
-        .with(delete, path::CERTIFICATE, certificates::remove)
+        .with(delete.clone(), path::CERTIFICATE, certificates::remove)
         .with(post.clone(), path::VERIFICATION_CODE, certificates::verification_code)
         .with(post, path::VERIFY, certificates::verify)
+        .with(get.clone(), path::ROUTING, routing::get)
+        .with(put.clone(), path::ROUTING, routing::put)
+        .with(get.clone(), path::CONSUMER_GROUP, consumer_groups::get)
+        .with(put, path::CONSUMER_GROUP, consumer_groups::put)
+        .with(delete, path::CONSUMER_GROUP, consumer_groups::remove)
         .with(get.clone(), path::CONNECTIONS, observation::connections)
         .with(get.clone(), path::EVENTS, observation::events)
         .with(get.clone(), path::JOURNAL, observation::journal)

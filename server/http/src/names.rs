@@ -111,15 +111,41 @@ pub(crate) mod admin {
     pub(crate) const CERTIFICATES: &str = "/admin/certificates";
     pub(crate) const CONNECTIONS: &str = "/admin/connections";
     pub(crate) const CONNECTION_STRINGS: &str = "/connection-strings";
+    pub(crate) const CONSUMER_GROUP: &str = "/admin/event-hubs/{hub}/consumer-groups/{group}";
+    pub(crate) const EVENT_HUB: &str = "hub";
     pub(crate) const EVENTS: &str = "/admin/events";
+    pub(crate) const GROUP: &str = "group";
     pub(crate) const HEALTH: &str = "/health";
     pub(crate) const JOURNAL: &str = "/admin/journal";
     pub(crate) const NAME: &str = "name";
     pub(crate) const OPENAPI: &str = "/openapi.json";
     pub(crate) const READY: &str = "/ready";
+    pub(crate) const ROUTING: &str = "/admin/routing";
     pub(crate) const SERVICE_OPENAPI: &str = "/service/openapi.json";
     pub(crate) const VERIFICATION_CODE: &str = "/admin/certificates/{name}/verification-code";
     pub(crate) const VERIFY: &str = "/admin/certificates/{name}/verify";
+}
+
+/// Members of `properties.routing`, as Azure Resource Manager has them.
+pub(crate) mod routing {
+    pub(crate) const CONDITION: &str = "condition";
+    pub(crate) const ENDPOINT_NAMES: &str = "endpointNames";
+    pub(crate) const ENDPOINTS: &str = "endpoints";
+    pub(crate) const ENRICHMENTS: &str = "enrichments";
+    pub(crate) const EVENT_HUBS: &str = "eventHubs";
+    /// The name of the fallback route.
+    pub(crate) const FALLBACK: &str = "$fallback";
+    pub(crate) const FALLBACK_ROUTE: &str = "fallbackRoute";
+    pub(crate) const IS_ENABLED: &str = "isEnabled";
+    pub(crate) const KEY: &str = "key";
+    pub(crate) const ROUTES: &str = "routes";
+    pub(crate) const SOURCE: &str = "source";
+    /// The condition that always holds.
+    pub(crate) const TRUE: &str = "true";
+    /// Kinds of endpoints that are not there yet.
+    pub(crate) const UNSUPPORTED_ENDPOINTS: [&str; 4] =
+        ["cosmosDBSqlContainers", "serviceBusQueues", "serviceBusTopics", "storageContainers"];
+    pub(crate) const VALUE: &str = "value";
 }
 
 /// Query parameters (contract/rest.md 0.2, 1.2, 1.15, 1.16) and their values.
@@ -127,6 +153,7 @@ pub(crate) mod query {
     pub(crate) const API_VERSION: &str = "api-version";
     pub(crate) const TOP: &str = "top";
     pub(crate) const DEVICE: &str = "device";
+    pub(crate) const EVENT_HUB: &str = "eventHub";
     pub(crate) const LIMIT: &str = "limit";
     pub(crate) const CONTINUATION_TOKEN: &str = "continuationToken";
     pub(crate) const DEVICE_COUNT: &str = "deviceCount";

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`ids`], [`time`], [`error`], [`json`], [`api_version`], [`access`] and [`limits`] are the
 //! vocabulary; [`gate`] is the one door in; behind it [`identity`], [`twin`], [`device_session`], [`method`],
-//! [`telemetry`] and [`events`] are the capabilities, which share the per-device lock of `state`. Everything is
+//! [`telemetry`], [`routing`] and [`events`] are the capabilities, which share the per-device lock of `state`. Everything is
 //! synchronous: what a head awaits is [`gate::Gate::admit`], [`device_session::DeviceSession::next`], an [`alarm`] and
 //! the answer to [`Hub::invoke_method`].
 
@@ -22,6 +22,7 @@ pub mod ids;
 pub mod json;
 pub mod limits;
 pub mod method;
+pub mod routing;
 mod state;
 pub mod telemetry;
 #[cfg(test)]
@@ -32,6 +33,9 @@ pub mod twin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
 use crate::access::SharedAccessPolicy;
 use crate::alarm::Alarms;
 use crate::c2d::Feedback;
@@ -40,6 +44,7 @@ use crate::events::{ConsumerGroupName, EventHub, EventHubConfig, EventHubs, Even
 use crate::gate::{Gate, Journal, Rates, Tier};
 use crate::ids::{HubName, TrackingId};
 use crate::method::MethodRequestId;
+use crate::routing::Router;
 use crate::state::Devices;
 use crate::time::{Clock, Deadline, Deadlines, Timestamp};
 
@@ -97,9 +102,13 @@ pub struct Hub {
     gate: Gate,
     devices: Devices,
     event_hubs: EventHubs,
+    router: ArcSwap<Router>,
+    /// Held while the router is made anew; nothing waits for it but another change.
+    routing_changes: Mutex<()>,
     deadlines: Arc<Deadlines>,
     feedback: Feedback,
     alarms: Alarms,
+    started_at: Timestamp,
     session_generations: AtomicU64,
     method_requests: AtomicU64,
 }
@@ -109,9 +118,14 @@ impl Hub {
     pub fn new(config: HubConfig, clock: Arc<dyn Clock>, entropy: Entropy) -> Arc<Self> {
         let journal = Arc::new(Journal::default());
         let deadlines = Arc::new(Deadlines::default());
+        let started_at = clock.now();
+        let event_hubs = EventHubs::new(&config, started_at, &deadlines);
+        let router = Router::unconfigured(&config.name, &event_hubs);
         Arc::new(Self {
             gate: Gate::new(&config, Arc::clone(&clock), Arc::clone(&journal), &deadlines),
-            event_hubs: EventHubs::new(&config, clock.now(), &deadlines),
+            event_hubs,
+            router: ArcSwap::from_pointee(router),
+            routing_changes: Mutex::default(),
             name: config.name,
             policies: config.policies,
             clock,
@@ -121,6 +135,7 @@ impl Hub {
             deadlines,
             feedback: Feedback::default(),
             alarms: Alarms::default(),
+            started_at,
             session_generations: AtomicU64::new(0),
             method_requests: AtomicU64::new(1),
         })

@@ -77,7 +77,9 @@ pub const METERED_BYTES_FREE: usize = 512;
 pub const PARTITIONS_DEFAULT: u8 = 4;
 /// Partitions of the built-in event hub in the free tier unless configured. contract/eventhubs.md 7.
 pub const PARTITIONS_FREE: u8 = 2;
-/// Partitions of the built-in event hub at most. contract/rest.md 7.
+/// Partitions of an event hub at least, where a user says how many. contract/eventhubs.md 6.
+pub const PARTITIONS_MIN: u8 = 2;
+/// Partitions of an event hub at most. contract/rest.md 7.
 pub const PARTITIONS_MAX: u8 = 32;
 /// Seconds an event is kept: one day, the service's default retention. contract/rest.md 7.
 pub const EVENT_RETENTION_SECS: u64 = 24 * 60 * 60;
@@ -92,6 +94,23 @@ pub const EVENT_HUBS: usize = 10;
 pub const CONSUMER_GROUPS: usize = 1000;
 /// Readers without owner level of one partition in one consumer group. contract/eventhubs.md 4.2.
 pub const READERS_WITHOUT_OWNER_LEVEL: usize = 5;
+
+/// Endpoints besides the built-in one. contract/rest.md 7.
+pub const ENDPOINTS: usize = 10;
+/// The same in the free tier. contract/rest.md 7.
+pub const ENDPOINTS_FREE: usize = 1;
+/// Routes. contract/rest.md 7.
+pub const ROUTES: usize = 100;
+/// The same in the free tier. contract/rest.md 7.
+pub const ROUTES_FREE: usize = 5;
+/// Enrichments of all endpoints together. contract/rest.md 7.
+pub const ENRICHMENTS: usize = 10;
+/// The same in the free tier. contract/rest.md 7.
+pub const ENRICHMENTS_FREE: usize = 2;
+/// Characters of a route's name and of an enrichment's key; what the resource provider documents.
+pub const ROUTING_NAME_CHARS: usize = 64;
+/// Bytes of an enrichment's value; ours.
+pub const ENRICHMENT_VALUE_BYTES: usize = 4096;
 
 /// Characters of a method's name. contract/rest.md 1.9.
 pub const METHOD_NAME_CHARS: usize = 100;

@@ -124,11 +124,12 @@ impl Devices {
         Self { cells: DashMap::with_shard_amount(SHARDS), census: Census::new(identities_max) }
     }
 
-    /// Adds a device made by `make` unless there is one of that id.
+    /// Adds a device made by `make` unless there is one of that id. `announce` is told of it before anybody can find it.
     pub(crate) fn insert(
         &self,
         id: &DeviceId,
         make: impl FnOnce() -> Result<DeviceState, HubError>,
+        announce: impl FnOnce(&DeviceState),
     ) -> Result<Arc<DeviceCell>, HubError> {
         let entry = self.cells.entry(id.clone());
         if let Entry::Occupied(occupied) = &entry
@@ -141,6 +142,7 @@ impl Devices {
         }
         let state = make()?;
         self.census.add_device(state.record.status, state.modules.len())?;
+        announce(&state);
         Ok(Arc::clone(&entry.insert(Arc::new(DeviceCell::new(state)))))
     }
 

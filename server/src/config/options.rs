@@ -9,6 +9,8 @@ use clap::{Args, ValueEnum};
 use hub::gate::{Rate, RateError, Throttle, Tier};
 use serde::{Deserialize, Serialize};
 
+use super::events::{EnrichmentOptions, EventHubOptions, RouteOptions};
+
 /// Every option, unset unless somebody set it. Flags and variables fill one of these, the file another.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -62,9 +64,48 @@ pub struct Options {
     /// Name of the hub and its event hub [default: first label of the first host name]
     #[arg(long, global = true, env = "IOTHUB_EMULATOR_HUB_NAME", value_name = "NAME")]
     pub hub_name: Option<String>,
-    /// Partitions of the built-in event hub [default: 4]
+    /// Partitions of the built-in event hub, 2 to 32 [default: 4, in the free tier 2]
     #[arg(long, global = true, env = "IOTHUB_EMULATOR_PARTITIONS", value_name = "COUNT")]
     pub partitions: Option<u8>,
+    /// Consumer group of the built-in event hub besides $Default; repeatable
+    #[arg(
+        id = "consumer_group",
+        long = "consumer-group",
+        global = true,
+        env = "IOTHUB_EMULATOR_CONSUMER_GROUP",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    #[serde(alias = "consumer-group")]
+    pub consumer_groups: Option<Vec<String>>,
+    /// Make a consumer group when somebody first reads with it [default: false]
+    #[arg(
+        long,
+        global = true,
+        env = "IOTHUB_EMULATOR_CREATE_CONSUMER_GROUPS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub create_consumer_groups: Option<bool>,
+    /// Hours an event is kept, at most 168 [default: 24]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_EVENT_RETENTION_HOURS", value_name = "HOURS")]
+    pub event_retention_hours: Option<u32>,
+    /// MiB of events each event hub keeps in memory before the oldest go [default: 256]
+    #[arg(long, global = true, env = "IOTHUB_EMULATOR_EVENT_RETENTION_MIB", value_name = "MIB")]
+    pub event_retention_mib: Option<u32>,
+    /// Whether device messages that no route takes go to the built-in event hub [default: true]
+    #[arg(
+        long,
+        global = true,
+        env = "IOTHUB_EMULATOR_FALLBACK_ROUTE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub fallback_route: Option<bool>,
 
     /// What the hub can do: standard, free (the same in small numbers) or basic (no twins, methods, modules)
     /// [default: standard]
@@ -127,6 +168,15 @@ pub struct Options {
     /// Policies to add, or to replace by name; file only.
     #[arg(skip)]
     pub policy: Vec<PolicyOptions>,
+    /// Event hubs beside the built-in one; file only.
+    #[arg(skip)]
+    pub event_hub: Vec<EventHubOptions>,
+    /// Routes; file only.
+    #[arg(skip)]
+    pub route: Vec<RouteOptions>,
+    /// Enrichments; file only.
+    #[arg(skip)]
+    pub enrichment: Vec<EnrichmentOptions>,
     /// Certificate authorities registered as verified; file only.
     #[arg(skip)]
     pub certificate_authority: Vec<CertificateAuthorityOptions>,

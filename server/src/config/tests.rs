@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use hub::gate::Throttle;
+use hub::gate::{Throttle, Tier};
 
 use super::*;
 
@@ -66,8 +66,8 @@ fn a_value_of_the_wrong_kind_is_refused() {
     refused("bind = 'here'\n", &["here", "loopback"]);
     refused("log-format = 'xml'\n", &["xml", "human"]);
     refused("not toml", &["line 1"]);
-    refused("partitions = 33\n", &["partitions", "1 to 32"]);
-    refused("partitions = 0\n", &["1 to 32"]);
+    refused("partitions = 33\n", &["partitions", "2 to 32"]);
+    refused("partitions = 1\n", &["2 to 32"]);
     refused("hub-name = 'a b'\n", &["hub-name", "a b"]);
     refused("host-name = ['localhost:8443']\n", &["localhost:8443", "no port"]);
 }
@@ -196,8 +196,8 @@ fn rates_and_quota_follow_from_tier_and_units_unless_the_file_has_others() {
 #[test]
 fn a_free_hub_has_two_partitions_unless_told_otherwise() {
     let free = || Options { tier: Some(TierOption::Free), ..given(None) };
-    assert_eq!(*resolve(free()).unwrap().partitions, 2);
-    assert_eq!(*resolve(Options { partitions: Some(4), ..free() }).unwrap().partitions, 4);
+    assert_eq!(*resolve(free()).unwrap().events.partitions, 2);
+    assert_eq!(*resolve(Options { partitions: Some(4), ..free() }).unwrap().events.partitions, 4);
 }
 
 #[test]
@@ -210,4 +210,88 @@ fn a_scale_nobody_can_buy_is_refused() {
     refused("throttling = 'yes'\n", &["yes", "boolean"]);
     refused("[throttles]\ntwin-reads = '1/h'\n", &["1/h", "50/s"]);
     refused("[throttles]\nqueries = '1/s'\n", &["queries", "twin-reads"]);
+}
+
+#[test]
+fn event_hubs_groups_routes_and_enrichments_are_read_from_the_file() {
+    let file = file(
+        "partitions = 8\nconsumer-groups = ['dashboard']\nevent-retention-hours = 2\nevent-retention-mib = 3\n\
+         [[event-hub]]\nname = 'alerts'\npartitions = 2\nconsumer-groups = ['pager']\n\
+         [[event-hub]]\nname = 'cold'\n\
+         [[route]]\nname = 'hot'\nsource = 'DeviceMessages'\ncondition = 'true'\nendpoints = ['alerts', 'events']\n\
+         [[route]]\nname = 'off'\nsource = 'TwinChangeEvents'\nendpoints = ['cold']\nenabled = false\n\
+         [[enrichment]]\nkey = 'floor'\nvalue = '$twin.tags.floor'\nendpoints = ['events']\n",
+    );
+    let events = resolve(given(Some(&file))).unwrap().events;
+    let shape = |name: &str| {
+        let event_hub = events.event_hubs.iter().find(|event_hub| event_hub.name.as_str() == name).unwrap();
+        (event_hub.partitions, event_hub.consumer_groups.len())
+    };
+    assert_eq!((shape("alerts"), shape("cold")), ((2, 1), (8, 0)));
+    assert_eq!(events.consumer_groups[0].as_str(), "dashboard");
+    assert_eq!((events.retention().time, events.retention().bytes), (Duration::from_secs(7200), 3 << 20));
+    let routes: Vec<_> =
+        events.routing.spec.routes.iter().map(|route| (route.name.as_str(), route.is_enabled)).collect();
+    assert_eq!(routes, [("hot", true), ("off", false)]);
+    assert_eq!(events.routing.spec.enrichments[0].value, "$twin.tags.floor");
+    assert!(events.routing.spec.fallback_route && !*events.create_consumer_groups);
+}
+
+#[test]
+fn a_flag_may_name_consumer_groups_and_switch_the_fallback_route_off() {
+    let options = Options {
+        consumer_groups: Some(vec!["a".into(), "b".into()]),
+        fallback_route: Some(false),
+        create_consumer_groups: Some(true),
+        ..given(None)
+    };
+    let config = Config::resolve(options, &|id| id == "consumer_group").unwrap();
+    assert_eq!(config.events.consumer_groups.len(), 2);
+    assert_eq!(config.events.consumer_groups.origin.to_string(), "IOTHUB_EMULATOR_CONSUMER_GROUP");
+    assert!(!config.events.routing.spec.fallback_route && *config.events.create_consumer_groups);
+}
+
+#[test]
+fn event_hubs_and_routes_that_cannot_work_are_refused_by_name() {
+    refused("consumer-groups = ['a b']\n", &["consumer-groups", "'a b'"]);
+    refused("event-retention-hours = 169\n", &["event-retention-hours", "1 to 168"]);
+    refused("event-retention-mib = 0\n", &["event-retention-mib", "1 to 65536"]);
+    refused("[[event-hub]]\nname = 'events'\n", &["event-hub", "'events'"]);
+    refused("hub-name = 'mine'\n[[event-hub]]\nname = 'Mine'\n", &["'Mine'", "called 'events'"]);
+    refused("[[event-hub]]\nname = 'a'\npartitions = 1\n", &["event hub 'a'", "2 to 32"]);
+    refused("[[event-hub]]\nname = 'a'\n[[event-hub]]\nname = 'A'\n", &["'A'", "unique"]);
+    refused(
+        "tier = 'free'\n[[event-hub]]\nname = 'a'\n[[event-hub]]\nname = 'b'\n",
+        &["the free tier allows 1"],
+    );
+    let route = |rest: &str| format!("[[route]]\nname = 'r'\nendpoints = ['events']\n{rest}\n");
+    refused(&route("source = 'Telemetry'"), &["routing is wrong", "Route 'r'", "DeviceMessages"]);
+    refused(
+        &route("source = 'DeviceMessages'\ncondition = 'a > 1'"),
+        &["Route 'r'", "'a > 1'", "not supported yet"],
+    );
+    refused(&route("source = 'DeviceMessages'\nwhere = 'a'"), &["where", "line 5"]);
+    refused(
+        "[[route]]\nname = 'r'\nsource = 'DeviceMessages'\nendpoints = ['cold']\n",
+        &["Route 'r'", "no endpoint 'cold'", "configured before"],
+    );
+    refused("[[enrichment]]\nkey = 'k'\nvalue = '$twin.x'\nendpoints = ['events']\n", &["Enrichment 'k'"]);
+}
+
+#[test]
+fn what_is_routed_is_shown_with_its_origin() {
+    let file = file(
+        "[[event-hub]]\nname = 'alerts'\nconsumer-groups = ['pager']\n\
+         [[route]]\nname = 'hot'\nsource = 'DeviceMessages'\nendpoints = ['alerts']\nenabled = false\n\
+         [[enrichment]]\nkey = 'floor'\nvalue = '$iothubname'\nendpoints = ['alerts']\n",
+    );
+    let rows = resolve(given(Some(&file))).unwrap().rows();
+    let row = |name: &str| {
+        let row = rows.iter().find(|(found, ..)| found == name).unwrap();
+        assert_eq!(row.2, file.path().display().to_string());
+        row.1.clone()
+    };
+    assert_eq!(row("event-hub alerts"), "\"4 partitions, $Default pager\"");
+    assert_eq!(row("route hot"), "\"DeviceMessages to alerts (disabled)\"");
+    assert_eq!(row("enrichment floor"), "\"$iothubname for alerts\"");
 }

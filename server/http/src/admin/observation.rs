@@ -1,5 +1,5 @@
-//! `/admin/connections`, `/admin/events`, `/admin/journal`: what is connected, what devices said, what was asked of
-//! the hub and how it ended. Newest first where there is an order in time.
+//! `/admin/connections`, `/admin/events`, `/admin/journal`: what is connected, what an event hub holds, what was asked
+//! of the hub and how it ended. Newest first where there is an order in time.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -16,10 +16,12 @@ use hub::error::{ErrorCode, HubError};
 use hub::events::{self, EventPosition};
 use hub::gate::{JournalEntry, Outcome, Target};
 use hub::ids::{DeviceId, IdentityId, ModuleId};
+use hub::routing::BUILT_IN_ENDPOINT;
 use hub::telemetry::MessageProperties;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::admin::consumer_groups;
 use crate::admin::credentials::identity;
 use crate::error::Answer;
 use crate::names::value;
@@ -39,7 +41,9 @@ pub(super) async fn connections(State(hub): State<Arc<Hub>>) -> Response {
 
 pub(super) async fn events(State(hub): State<Arc<Hub>>, uri: Uri) -> Answer {
     let device = query::parameter(&uri, names::query::DEVICE).map(|id| DeviceId::parse(&id)).transpose()?;
-    let newest = hub.events().newest(limit(&uri)?, device.as_ref());
+    let event_hub = query::parameter(&uri, names::query::EVENT_HUB);
+    let event_hub = consumer_groups::event_hub(&hub, event_hub.as_deref().unwrap_or(BUILT_IN_ENDPOINT))?;
+    let newest = event_hub.newest(limit(&uri)?, device.as_ref());
     let mut bytes = 0;
     let fitting = newest.iter().take_while(|(_, event)| {
         let fits = bytes == 0 || bytes + event.data.body.len() <= BODY_BYTES_MAX;
@@ -110,6 +114,8 @@ struct Event<'a> {
     auth_method: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     generation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_id: Option<&'a str>,
     system_properties: SystemProperties<'a>,
     properties: Map<String, Value>,
     body: String,
@@ -124,8 +130,8 @@ impl<'a> Event<'a> {
             Ok(text) => (text.to_owned(), value::UTF_8),
             Err(_) => (BASE64.encode(&data.body), "base64"),
         };
-        let application = data.properties.application.iter();
         let sender = data.sender.as_ref();
+        let application = event.application_properties();
         Self {
             partition,
             sequence_number,
@@ -135,9 +141,10 @@ impl<'a> Event<'a> {
             module_id: module_id(&data.identity),
             source: data.source.as_str(),
             auth_method: sender.map(|sender| sender.auth_method),
-            generation_id: sender.map(|sender| sender.generation_id.to_string()),
+            generation_id: text(sender.map(|sender| sender.generation_id)),
+            model_id: sender.and_then(|sender| sender.model_id.as_deref()),
             system_properties: SystemProperties::from(&data.properties),
-            properties: application.map(|(name, value)| (name.clone(), value.clone().into())).collect(),
+            properties: application.map(|(name, value)| (name.to_owned(), value.into())).collect(),
             body,
             body_encoding,
         }

@@ -11,6 +11,8 @@ use crate::device_session::presence::{ConnectionState, Presence};
 use crate::error::{ErrorCode, HubError};
 use crate::ids::{ConnectionId, IdentityId};
 use crate::method::{MethodRequestId, PendingCalls};
+use crate::routing::HubEvent;
+use crate::state::IdentityState;
 use crate::time::{Deadline, Timestamp};
 
 /// The subscriptions of a CleanSession=0 session, kept across its connections (contract/mqtt.md 2.9). The core
@@ -127,72 +129,12 @@ impl Attachment {
         self.contact().presence.last_activity = Some(at);
     }
 
-    /// Makes `session` the live one, ending its predecessor first: old Will, then the new session's state.
-    pub(crate) fn begin(&mut self, hub: &Hub, at: Timestamp, session: Arc<SessionCore>) {
-        self.end(hub, at, DisconnectReason::TakenOver);
-        self.contact().presence =
-            Presence { state: ConnectionState::Connected, state_updated: Some(at), last_activity: Some(at) };
-        self.watch_expiry(hub, &session);
-        if !session.identity.is_module() {
-            hub.devices.census().device_connected();
-        }
-        self.contact().session = Some(session);
-    }
-
-    /// Ends the live session, if any, and with some reasons the wait for the next.
-    pub(crate) fn end(&mut self, hub: &Hub, at: Timestamp, reason: DisconnectReason) {
-        if let Some(session) = self.detach(hub, at) {
-            tracing::info!(device = %session.identity.device, module = session.identity.module.as_ref().map(crate::ids::ModuleId::as_str), conn = %session.connection, "session ended: {reason}");
-            session.mailbox.close(reason);
-        }
-        self.calls.give_up(reason, &hub.deadlines);
-    }
-
-    /// The identity is deleted: its session ends, and nothing of it falls due any more. A token may be good for
-    /// years; who makes and deletes identities for months must not leave a row of each behind.
-    pub(crate) fn delete(&mut self, hub: &Hub, at: Timestamp, identity: &IdentityId) {
-        self.end(hub, at, DisconnectReason::IdentityDeleted);
-        if let Some(due) = self.contact.as_mut().and_then(|contact| contact.expiry_row.take()) {
-            hub.deadlines.remove(due, Deadline::SessionExpiry { identity: identity.clone() });
-        }
-    }
-
     /// Tells the session, if any, that the hub is stopping; its head lets go of it.
     pub(crate) fn stop(&mut self, hub: &Hub) {
         if let Some(session) = self.session() {
             session.mailbox.close(DisconnectReason::HubStopping);
         }
         self.calls.give_up(DisconnectReason::HubStopping, &hub.deadlines);
-    }
-
-    /// Ends the live session if it rests on the identity's own credential and not on a policy's.
-    pub(crate) fn end_own_credential(&mut self, hub: &Hub, at: Timestamp, reason: DisconnectReason) {
-        let is_own = |session: &Arc<SessionCore>| matches!(session.grant().subject, Subject::Identity(_));
-        if self.session().is_some_and(is_own) {
-            self.end(hub, at, reason);
-        }
-    }
-
-    /// Takes the session out because its head let go of it; a stale head cannot clear its successor.
-    pub(crate) fn release(&mut self, hub: &Hub, at: Timestamp, generation: u64) {
-        if self.session().is_some_and(|live| live.generation == generation) {
-            self.detach(hub, at);
-        }
-    }
-
-    fn detach(&mut self, hub: &Hub, at: Timestamp) -> Option<Arc<SessionCore>> {
-        let contact = self.contact.as_mut()?;
-        let session = contact.session.take()?;
-        if !session.identity.is_module() {
-            hub.devices.census().device_disconnected();
-        }
-        contact.presence.state = ConnectionState::Disconnected;
-        contact.presence.state_updated = Some(at);
-        self.calls.session_ended(&hub.deadlines);
-        if let Some(will) = session.take_will() {
-            hub.publish_will(&session, will, at);
-        }
-        Some(session)
     }
 
     /// Sees to it that an expiry row is due no later than the session's credential ends.
@@ -207,12 +149,86 @@ impl Attachment {
             hub.deadlines.push(ends_at, row);
         }
     }
+}
+
+/// How sessions begin and end, with what the hub tells of it: the Will, then the change of the connection state
+/// (ARCHITECTURE section 4.5).
+impl IdentityState {
+    /// Makes `session` the live one, ending its predecessor first: old Will, then the new session's state.
+    pub(crate) fn begin_session(&mut self, hub: &Hub, at: Timestamp, session: Arc<SessionCore>) {
+        self.end_session(hub, at, DisconnectReason::TakenOver);
+        let attachment = &mut self.attachment;
+        attachment.contact().presence =
+            Presence { state: ConnectionState::Connected, state_updated: Some(at), last_activity: Some(at) };
+        attachment.watch_expiry(hub, &session);
+        if !session.identity.is_module() {
+            hub.devices.census().device_connected();
+        }
+        hub.tell_connection_state(HubEvent::DeviceConnected, &session, &self.twin, at);
+        self.attachment.contact().session = Some(session);
+    }
+
+    /// Ends the live session, if any, and with some reasons the wait for the next.
+    pub(crate) fn end_session(&mut self, hub: &Hub, at: Timestamp, reason: DisconnectReason) {
+        if let Some(session) = self.detach_session(hub, at) {
+            tracing::info!(device = %session.identity.device, module = session.identity.module.as_ref().map(crate::ids::ModuleId::as_str), conn = %session.connection, "session ended: {reason}");
+            session.mailbox.close(reason);
+        }
+        self.attachment.calls.give_up(reason, &hub.deadlines);
+    }
+
+    /// The identity is deleted: its session ends, and nothing of it falls due any more. A token may be good for
+    /// years; who makes and deletes identities for months must not leave a row of each behind.
+    pub(crate) fn delete(&mut self, hub: &Hub, at: Timestamp, identity: &IdentityId) {
+        self.end_session(hub, at, DisconnectReason::IdentityDeleted);
+        let contact = self.attachment.contact.as_mut();
+        if let Some(due) = contact.and_then(|contact| contact.expiry_row.take()) {
+            hub.deadlines.remove(due, Deadline::SessionExpiry { identity: identity.clone() });
+        }
+        hub.tell_deleted(identity, &self.twin, at);
+    }
+
+    /// Ends the live session if it rests on the identity's own credential and not on a policy's.
+    pub(crate) fn end_own_credential(&mut self, hub: &Hub, at: Timestamp, reason: DisconnectReason) {
+        let is_own = |session: &Arc<SessionCore>| matches!(session.grant().subject, Subject::Identity(_));
+        if self.attachment.session().is_some_and(is_own) {
+            self.end_session(hub, at, reason);
+        }
+    }
+
+    /// Takes the session out because its head let go of it; a stale head cannot clear its successor.
+    pub(crate) fn release_session(&mut self, hub: &Hub, at: Timestamp, generation: u64) {
+        if self.attachment.session().is_some_and(|live| live.generation == generation) {
+            self.detach_session(hub, at);
+        }
+    }
+
+    fn detach_session(&mut self, hub: &Hub, at: Timestamp) -> Option<Arc<SessionCore>> {
+        let contact = self.attachment.contact.as_mut()?;
+        let session = contact.session.take()?;
+        if !session.identity.is_module() {
+            hub.devices.census().device_disconnected();
+        }
+        contact.presence.state = ConnectionState::Disconnected;
+        contact.presence.state_updated = Some(at);
+        self.attachment.calls.session_ended(&hub.deadlines);
+        if let Some(will) = session.take_will() {
+            hub.publish_will(&session, will, &self.twin, at);
+        }
+        hub.tell_connection_state(HubEvent::DeviceDisconnected, &session, &self.twin, at);
+        Some(session)
+    }
 
     /// An expiry row fell due: the session ends unless it was renewed in time.
-    pub(crate) fn expiry_due(&mut self, hub: &Hub, identity: &IdentityId, due: Timestamp, now: Timestamp) {
-        let Some(contact) = self.contact.as_mut().filter(|contact| contact.expiry_row == Some(due)) else {
-            return;
-        };
+    pub(crate) fn session_expiry_due(
+        &mut self,
+        hub: &Hub,
+        identity: &IdentityId,
+        due: Timestamp,
+        now: Timestamp,
+    ) {
+        let contact = self.attachment.contact.as_mut();
+        let Some(contact) = contact.filter(|contact| contact.expiry_row == Some(due)) else { return };
         contact.expiry_row = None;
         let Some(session) = contact.session.clone() else { return };
         match session.ends_at() {
@@ -223,9 +239,9 @@ impl Attachment {
                     conn = %session.connection,
                     "credential expired without renewal; the client must reconnect with a new token"
                 );
-                self.end(hub, now, DisconnectReason::CredentialsExpired);
+                self.end_session(hub, now, DisconnectReason::CredentialsExpired);
             }
-            _ => self.watch_expiry(hub, &session),
+            _ => self.attachment.watch_expiry(hub, &session),
         }
     }
 }

@@ -176,7 +176,7 @@ impl Hub {
                 grant: Mutex::new(grant),
                 will: Mutex::new(options.will),
             });
-            own.attachment.begin(self, at, Arc::clone(&core));
+            own.begin_session(self, at, Arc::clone(&core));
             drop(state);
             let hub = Arc::clone(self);
             Ok(DeviceSession { hub, cell, core, saved, is_resumed, keep_saved: options.keep_saved })
@@ -209,7 +209,7 @@ impl Hub {
         let Ok(cell) = self.devices.get(&identity.device) else { return };
         let mut state = cell.lock_even_if_gone();
         if let Ok(own) = state.identity(identity) {
-            own.attachment.expiry_due(self, identity, due, now);
+            own.session_expiry_due(self, identity, due, now);
         }
     }
 }
@@ -240,7 +240,7 @@ impl DeviceSession {
             return;
         }
         if is_stale(&grant, registered) {
-            own.attachment.end(&self.hub, self.hub.clock().now(), DisconnectReason::KeysChanged);
+            own.end_session(&self.hub, self.hub.clock().now(), DisconnectReason::KeysChanged);
             return;
         }
         *self.core.grant.lock() = grant;
@@ -330,7 +330,7 @@ impl Drop for DeviceSession {
     fn drop(&mut self) {
         let at = self.hub.clock().now();
         if let Ok(own) = self.cell.lock_even_if_gone().identity(&self.core.identity) {
-            own.attachment.release(&self.hub, at, self.core.generation);
+            own.release_session(&self.hub, at, self.core.generation);
         }
     }
 }

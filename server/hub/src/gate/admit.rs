@@ -109,6 +109,11 @@ impl Gate {
         }
     }
 
+    /// What was bought.
+    pub const fn tier(&self) -> Tier {
+        self.tier
+    }
+
     /// Whether the hub has what only the standard tier has, where no operation says so: what a head offers long
     /// before it is used, and what only the contents of a request ask for.
     ///

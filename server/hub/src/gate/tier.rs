@@ -65,6 +65,30 @@ impl Tier {
         }
     }
 
+    /// Endpoints a hub of this tier has besides the built-in one.
+    pub const fn endpoints(self) -> usize {
+        match self {
+            Self::Free => limits::ENDPOINTS_FREE,
+            Self::Basic | Self::Standard => limits::ENDPOINTS,
+        }
+    }
+
+    /// Routes a hub of this tier has.
+    pub const fn routes(self) -> usize {
+        match self {
+            Self::Free => limits::ROUTES_FREE,
+            Self::Basic | Self::Standard => limits::ROUTES,
+        }
+    }
+
+    /// Enrichments a hub of this tier has.
+    pub const fn enrichments(self) -> usize {
+        match self {
+            Self::Free => limits::ENRICHMENTS_FREE,
+            Self::Basic | Self::Standard => limits::ENRICHMENTS,
+        }
+    }
+
     /// Bytes that count as one message of the daily quota.
     pub const fn metered_bytes(self) -> usize {
         match self {

@@ -12,7 +12,7 @@ use crate::identity::{
     AuthenticationMechanism, Device, DeviceScope, DeviceSpec, DeviceStatus, GenerationId,
     StoredAuthentication,
 };
-use crate::ids::{DeviceId, ETag, IdentityId, IfMatch};
+use crate::ids::{DeviceId, ETag, IfMatch};
 use crate::limits;
 use crate::state::DeviceState;
 use crate::time::Timestamp;
@@ -85,7 +85,7 @@ impl Hub {
     ) -> Result<Device, HubError> {
         self.check_tier(spec)?;
         let scopes = self.named_scopes(spec)?;
-        let cell = self.devices.insert(id, || {
+        let make = || {
             let generation_id = GenerationId::at(at);
             let iot_edge = spec.iot_edge.unwrap_or(false);
             let parent = if iot_edge {
@@ -113,6 +113,10 @@ impl Hub {
                 modules: if iot_edge { self.system_modules(at) } else { Default::default() },
                 c2d: None,
             })
+        };
+        let cell = self.devices.insert(id, make, |state| {
+            self.tell_created(&id.clone().into(), &state.own.twin, at);
+            self.tell_modules_created(id, &state.modules, at);
         })?;
         Ok(cell.lock(id)?.view(id))
     }
@@ -158,12 +162,12 @@ impl Hub {
         record.etag = self.next_etag(record.etag);
         if record.authentication != authentication {
             record.authentication = authentication;
-            own.attachment.end_own_credential(self, at, DisconnectReason::KeysChanged);
+            own.end_own_credential(self, at, DisconnectReason::KeysChanged);
         }
         if status == DeviceStatus::Disabled {
-            own.attachment.end(self, at, DisconnectReason::IdentityDisabled);
+            own.end_session(self, at, DisconnectReason::IdentityDisabled);
             for module in modules.values_mut() {
-                module.own.attachment.end(self, at, DisconnectReason::IdentityDisabled);
+                module.own.end_session(self, at, DisconnectReason::IdentityDisabled);
             }
         }
         Ok(state.view(id))
@@ -180,10 +184,8 @@ impl Hub {
         let mut state = cell.lock(id)?;
         if_match.check(ETag::of_identity(state.record.etag).as_str())?;
         state.is_gone = true;
-        state.own.attachment.delete(self, at, &IdentityId::device(id.clone()));
-        for (module, own) in &mut state.modules {
-            own.own.attachment.delete(self, at, &IdentityId::module(id.clone(), module.clone()));
-        }
+        self.delete_modules(id, &mut state.modules, at);
+        state.own.delete(self, at, &id.clone().into());
         self.drop_queue(&mut state, id);
         self.devices.census().remove_device(state.record.status, state.modules.len());
         drop(state);

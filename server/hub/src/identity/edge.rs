@@ -13,7 +13,7 @@ use crate::identity::modules::check_room;
 use crate::identity::registry::empty_identity_state;
 use crate::identity::scope::NamedScopes;
 use crate::identity::{AuthenticationMechanism, DeviceScope, GenerationId};
-use crate::ids::{DeviceId, IdentityId, ModuleId};
+use crate::ids::{DeviceId, ModuleId};
 use crate::state::{DeviceCell, DeviceState, ModuleState};
 use crate::time::Timestamp;
 
@@ -47,6 +47,7 @@ impl Hub {
                 let mut system = self.system_modules(at);
                 check_room(id, state.modules.len() + system.len())?;
                 self.devices.census().add_modules(system.len())?;
+                self.tell_modules_created(id, &system, at);
                 state.modules.append(&mut system);
             }
             (true, false) => {
@@ -56,10 +57,7 @@ impl Hub {
                         format!("Device '{id}' must stay an edge device while it hosts module '{module}'."),
                     ));
                 }
-                for (module, state) in &mut state.modules {
-                    let identity = IdentityId::module(id.clone(), module.clone());
-                    state.own.attachment.delete(self, at, &identity);
-                }
+                self.delete_modules(id, &mut state.modules, at);
                 self.devices.census().remove_modules(state.modules.len());
                 state.modules.clear();
             }

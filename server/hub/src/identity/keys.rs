@@ -95,7 +95,7 @@ impl Hub {
         }
         *authentication = AuthenticationMechanism::Sas(keys.clone()).into();
         *etag = self.next_etag(*etag);
-        own.attachment.end_own_credential(self, at, DisconnectReason::KeysChanged);
+        own.end_own_credential(self, at, DisconnectReason::KeysChanged);
         Ok(RotatedKeys { identity, keys })
     }
 }

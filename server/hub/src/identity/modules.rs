@@ -1,5 +1,7 @@
 //! Create, read, update and delete modules (contract/rest.md 1.4, 2.2).
 
+use std::collections::BTreeMap;
+
 use crate::Hub;
 use crate::device_session::DisconnectReason;
 use crate::error::{ErrorCode, HubError};
@@ -119,6 +121,7 @@ impl Hub {
         };
         let own = new_identity_state(twin, at)?;
         self.devices.census().add_modules(1)?;
+        self.tell_created(&IdentityId::module(device.clone(), id.clone()), &own.twin, at);
         let module = ModuleState { record, own };
         let view = module.view(device, id);
         state.modules.insert(id.clone(), module);
@@ -150,7 +153,7 @@ impl Hub {
         module.record.etag = self.next_etag(module.record.etag);
         if module.record.authentication != authentication {
             module.record.authentication = authentication;
-            module.own.attachment.end_own_credential(self, at, DisconnectReason::KeysChanged);
+            module.own.end_own_credential(self, at, DisconnectReason::KeysChanged);
         }
         Ok(module.view(device, id))
     }
@@ -169,10 +172,34 @@ impl Hub {
         let module = state.modules.get_mut(id).ok_or_else(|| module_missing(device, id))?;
         check_not_system(id)?;
         if_match.check(ETag::of_identity(module.record.etag).as_str())?;
-        module.own.attachment.delete(self, at, &IdentityId::module(device.clone(), id.clone()));
+        module.own.delete(self, at, &IdentityId::module(device.clone(), id.clone()));
         state.modules.remove(id);
         self.devices.census().remove_modules(1);
         Ok(())
+    }
+
+    /// Tells of modules that come with their device.
+    pub(crate) fn tell_modules_created(
+        &self,
+        device: &DeviceId,
+        modules: &BTreeMap<ModuleId, ModuleState>,
+        at: Timestamp,
+    ) {
+        for (id, module) in modules {
+            self.tell_created(&IdentityId::module(device.clone(), id.clone()), &module.own.twin, at);
+        }
+    }
+
+    /// Ends modules that go with their device, or with its edge capability.
+    pub(crate) fn delete_modules(
+        &self,
+        device: &DeviceId,
+        modules: &mut BTreeMap<ModuleId, ModuleState>,
+        at: Timestamp,
+    ) {
+        for (id, module) in modules {
+            module.own.delete(self, at, &IdentityId::module(device.clone(), id.clone()));
+        }
     }
 }
 

@@ -1,24 +1,25 @@
-//! Taking messages in: size check, stamps, append to the built-in event hub. What is acknowledged is readable.
+//! Taking messages in: size check, stamps, routes. What is acknowledged is readable where it was routed to.
 
 use crate::Hub;
 use crate::access::{CredentialKind, Grant};
 use crate::device_session::SessionCore;
 use crate::error::{ErrorCode, HubError};
-use crate::events::{EventData, EventPosition, MessageSource, SenderStamps};
+use crate::events::{EventData, MessageSource, SenderStamps};
 use crate::gate::Admitted;
 use crate::gate::operations::SendTelemetry;
 use crate::ids::IdentityId;
 use crate::limits;
-use crate::state::DeviceState;
+use crate::state::{DeviceState, IdentityState};
 use crate::telemetry::DeviceMessage;
 use crate::time::Timestamp;
+use crate::twin::StoredTwin;
 
 /// Application property that marks a Will (contract/mqtt.md 2.8).
 const MESSAGE_TYPE: &str = "iothub-MessageType";
 const MESSAGE_TYPE_WILL: &str = "Will";
 
 impl Hub {
-    /// Appends a message to the event hub.
+    /// Appends a message to every event hub that a route takes it to.
     ///
     /// # Errors
     /// `MessageTooLarge`; `DeviceNotFound`, `ModuleNotFound` when the identity is gone.
@@ -26,13 +27,13 @@ impl Hub {
         &self,
         by: Admitted<SendTelemetry>,
         message: DeviceMessage,
-    ) -> Result<EventPosition, HubError> {
+    ) -> Result<(), HubError> {
         let send = || {
             let bytes = message.size_bytes();
             check_size(bytes)?;
-            let position = self.with_sender(&by, |stamps| self.append(stamps.event(message)))?;
+            self.with_sender(&by, |sender| self.router().route(sender.event(message), sender.twin))?;
             self.gate().meter(&by, || bytes);
-            Ok(position)
+            Ok(())
         };
         let sent = send();
         by.conclude(sent)
@@ -55,10 +56,11 @@ impl Hub {
                     format!("A batch holds at most {} messages.", limits::TELEMETRY_BATCH_MESSAGES),
                 ));
             }
-            self.with_sender(&by, |stamps| {
+            self.with_sender(&by, |sender| {
+                let router = self.router();
                 for message in messages {
                     self.gate().meter(&by, || message.size_bytes());
-                    self.append(stamps.event(message));
+                    router.route(sender.event(message), sender.twin);
                 }
             })
         };
@@ -69,21 +71,27 @@ impl Hub {
     fn with_sender<T>(
         &self,
         by: &Admitted<SendTelemetry>,
-        append: impl FnOnce(&Stamps<'_>) -> T,
+        append: impl FnOnce(&Sender<'_>) -> T,
     ) -> Result<T, HubError> {
         let identity = by.target();
         let cell = self.devices.get(&identity.device)?;
         let mut state = cell.lock(&identity.device)?;
-        let stamps = Stamps::new(by, &mut state)?;
-        Ok(append(&stamps))
+        let sender = Sender::new(by, &mut state)?;
+        Ok(append(&sender))
     }
 
     /// Sends the Will of a session that ended without a goodbye. Runs under the device's lock, which the session's
     /// end already holds; so the stamps come from the session.
-    pub(crate) fn publish_will(&self, session: &SessionCore, will: DeviceMessage, at: Timestamp) {
+    pub(crate) fn publish_will(
+        &self,
+        session: &SessionCore,
+        will: DeviceMessage,
+        twin: &StoredTwin,
+        at: Timestamp,
+    ) {
         let mut message = will;
         message.properties.application.push((MESSAGE_TYPE.to_owned(), Some(MESSAGE_TYPE_WILL.to_owned())));
-        self.append(EventData {
+        let event = EventData {
             identity: session.identity.clone(),
             sender: Some(SenderStamps {
                 auth_method: auth_method(&session.grant(), &session.identity),
@@ -94,11 +102,8 @@ impl Hub {
             properties: message.properties,
             body: message.body,
             accepted_at: at,
-        });
-    }
-
-    fn append(&self, event: EventData) -> EventPosition {
-        self.events().append(event.into_shared(), None)
+        };
+        self.router().route(event, twin);
     }
 }
 
@@ -115,28 +120,29 @@ fn check_size(size_bytes: usize) -> Result<(), HubError> {
     ))
 }
 
-/// What the hub knows of a sender and puts on each of its messages (contract/mqtt.md 11).
-struct Stamps<'a> {
+/// Who sends: what the hub puts on each of his messages (contract/mqtt.md 11), and what enrichments may ask of him.
+struct Sender<'a> {
     identity: &'a IdentityId,
-    sender: SenderStamps,
+    stamps: SenderStamps,
+    twin: &'a StoredTwin,
     at: Timestamp,
 }
 
-impl<'a> Stamps<'a> {
-    fn new(by: &'a Admitted<SendTelemetry>, state: &mut DeviceState) -> Result<Self, HubError> {
+impl<'a> Sender<'a> {
+    fn new(by: &'a Admitted<SendTelemetry>, state: &'a mut DeviceState) -> Result<Self, HubError> {
         let (identity, at) = (by.target(), by.at());
         let generation_id = state.generation_id(identity)?;
-        let own = state.identity(identity)?;
-        own.attachment.heard_on(by.connection(), at)?;
-        let model_id = own.twin.model_id().cloned();
+        let IdentityState { twin, attachment } = state.identity(identity)?;
+        attachment.heard_on(by.connection(), at)?;
+        let model_id = twin.model_id().cloned();
         let auth_method = auth_method(by.grant(), identity);
-        Ok(Self { identity, sender: SenderStamps { auth_method, generation_id, model_id }, at })
+        Ok(Self { identity, stamps: SenderStamps { auth_method, generation_id, model_id }, twin, at })
     }
 
     fn event(&self, message: DeviceMessage) -> EventData {
         EventData {
             identity: self.identity.clone(),
-            sender: Some(self.sender.clone()),
+            sender: Some(self.stamps.clone()),
             source: MessageSource::Telemetry,
             properties: message.properties,
             body: message.body,

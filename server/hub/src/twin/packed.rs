@@ -174,6 +174,30 @@ impl<'a> PackedSection<'a> {
         (0..count).map(key).collect()
     }
 
+    /// The JSON text of the scalar or array at a path of keys; `None` where nothing is, or an object.
+    pub(crate) fn leaf(&self, path: &[Box<str>]) -> Option<&'a str> {
+        let (last, parents) = path.split_last()?;
+        let mut reader = self.members.clone();
+        for key in parents {
+            let PackedNode::Object = self.find(key, &mut reader)? else { return None };
+        }
+        match self.find(last, &mut reader)? {
+            PackedNode::Leaf(text) => Some(text),
+            PackedNode::Object => None,
+        }
+    }
+
+    /// Reads an object up to one of its members and that member's node.
+    fn find(&self, key: &str, reader: &mut Reader<'a>) -> Option<PackedNode<'a>> {
+        for _ in 0..reader.number() {
+            if reader.text() == key {
+                return Some(self.node(reader).1);
+            }
+            self.skip_node(reader);
+        }
+        None
+    }
+
     fn skip_node(&self, reader: &mut Reader<'a>) {
         if let (_, PackedNode::Object) = self.node(reader) {
             for _ in 0..reader.number() {

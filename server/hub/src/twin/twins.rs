@@ -1,5 +1,6 @@
 //! The operations on twins. A desired change is pushed to the owner's session under the device's lock, so
-//! notifications arrive in the order of the versions (ARCHITECTURE section 4.2).
+//! notifications arrive in the order of the versions; so is the event of a change, if it is routed (ARCHITECTURE
+//! section 4.2).
 
 use std::sync::Arc;
 
@@ -8,12 +9,14 @@ use bytes::Bytes;
 use crate::Hub;
 use crate::device_session::{Delivery, Interest, Presence};
 use crate::error::HubError;
+use crate::events::MessageSource;
 use crate::gate::operations::{GetTwin, PatchTwin, ReadOwnTwin, ReplaceTwin, UpdateReported};
 use crate::gate::{Admitted, Operation};
 use crate::identity::registry::module_not_found;
 use crate::identity::{AuthenticationMechanism, DeviceScope, DeviceStatus, RareFields};
 use crate::ids::{ETag, IdentityId, IfMatch};
-use crate::state::DeviceState;
+use crate::routing::HubEvent;
+use crate::state::{DeviceState, IdentityState};
 use crate::time::Timestamp;
 use crate::twin::document::Document;
 use crate::twin::patch::{ReportedPatch, TwinPatch};
@@ -135,7 +138,7 @@ impl Hub {
     ) -> Result<Twin, HubError> {
         let patch = change.patch;
         let changed = self.with_state(&by, |identity, state| {
-            apply(identity, state, change)?;
+            self.apply_change(identity, state, change)?;
             view(identity, state)
         });
         if changed.is_ok() {
@@ -174,9 +177,11 @@ impl Hub {
     ) -> Result<u64, HubError> {
         let (at, connection) = (by.at(), by.connection());
         let reported = self.with_state(&by, |identity, state| {
-            let own = state.identity(identity)?;
-            own.attachment.heard_on(connection, at)?;
-            own.twin.report(patch, expected_version, at)
+            let IdentityState { twin, attachment } = state.identity(identity)?;
+            attachment.heard_on(connection, at)?;
+            let version = twin.report(patch, expected_version, at)?;
+            self.tell(HubEvent::UpdateTwin, identity, twin, at, || twin.told_of_report(patch, at));
+            Ok(version)
         });
         if reported.is_ok() {
             self.gate().meter(&by, || patch.size_bytes());
@@ -194,7 +199,38 @@ impl Hub {
     ) -> Result<(), HubError> {
         let cell = self.devices.get(&identity.device)?;
         let mut state = cell.lock(&identity.device)?;
-        apply(identity, &mut state, Change { patch, mode: Mode::Merge, if_match, at })
+        self.apply_change(identity, &mut state, Change { patch, mode: Mode::Merge, if_match, at })
+    }
+
+    /// Changes a twin, and tells its owner and whoever routes twin changes.
+    fn apply_change(
+        &self,
+        identity: &IdentityId,
+        state: &mut DeviceState,
+        change: Change<'_>,
+    ) -> Result<(), HubError> {
+        let IdentityState { twin, attachment } = state.identity(identity)?;
+        let Change { patch, mode, at, .. } = change;
+        let is_merge = mode == Mode::Merge && self.is_wanted(MessageSource::TwinChange);
+        let merged = is_merge.then(|| twin.spell_out(patch));
+        let watching = attachment.session();
+        let watching = watching.filter(|session| session.mailbox.wants(Interest::DesiredProperties));
+        let version_before = twin.version();
+        let told = twin.apply(change, watching.is_some())?;
+        if let (Some(session), Some(told)) = (watching, told) {
+            session.mailbox.push(Delivery::DesiredChanged(told));
+        }
+        match (mode, merged) {
+            _ if twin.version() == version_before => {}
+            (Mode::Replace, _) => {
+                self.tell(HubEvent::ReplaceTwin, identity, twin, at, || twin.told(identity));
+            }
+            (Mode::Merge, Some(merged)) => {
+                self.tell(HubEvent::UpdateTwin, identity, twin, at, || twin.told_of_patch(&merged, at));
+            }
+            (Mode::Merge, None) => {}
+        }
+        Ok(())
     }
 
     /// Runs `act` under the lock of the operation's device.
@@ -208,17 +244,6 @@ impl Hub {
         let mut state = cell.lock(&identity.device)?;
         act(identity, &mut state)
     }
-}
-
-fn apply(identity: &IdentityId, state: &mut DeviceState, change: Change<'_>) -> Result<(), HubError> {
-    let own = state.identity(identity)?;
-    let watching = own.attachment.session();
-    let watching = watching.filter(|session| session.mailbox.wants(Interest::DesiredProperties));
-    let told = own.twin.apply(change, watching.is_some())?;
-    if let (Some(session), Some(told)) = (watching, told) {
-        session.mailbox.push(Delivery::DesiredChanged(told));
-    }
-    Ok(())
 }
 
 fn view(identity: &IdentityId, state: &DeviceState) -> Result<Twin, HubError> {
