@@ -15,5 +15,6 @@ mod messages;
 mod methods;
 mod registry;
 mod requests;
+mod routing;
 mod twins;
 mod websocket;
