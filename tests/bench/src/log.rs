@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use hub::access::{CredentialKind, Grant, Permissions, Scope, Subject, development_policies};
+use hub::access::{CredentialKind, EventsPath, Grant, Permissions, Scope, Subject, development_policies};
 use hub::entropy::Entropy;
 use hub::events::{EventRetention, ReaderRequest, StartPosition};
 use hub::gate::operations::{CreateDevice, ReadEvents, SendTelemetry};
@@ -160,7 +160,7 @@ impl Log {
             let starts: Vec<_> = (0..BATCH).map(|_| some(self)).collect();
             let begun = Instant::now();
             for start in starts {
-                let by = self.admit::<ReadEvents>(()).await?;
+                let by = self.admit::<ReadEvents>(path(&self.hub)?).await?;
                 black_box(self.hub.open_event_reader(by, &request("0", start), Arc::clone(&wake))?);
             }
             costs.push(begun.elapsed().as_nanos() as f64 / BATCH as f64);
@@ -172,7 +172,7 @@ impl Log {
     async fn read(&self) -> anyhow::Result<f64> {
         let (mut costs, mut read) = (Vec::new(), 0);
         for partition in ["0", "1", "2", "3"] {
-            let by = self.admit::<ReadEvents>(()).await?;
+            let by = self.admit::<ReadEvents>(path(&self.hub)?).await?;
             let request = request(partition, StartPosition::Earliest);
             let mut reader = self.hub.open_event_reader(by, &request, Arc::default())?;
             let mut events = Vec::with_capacity(BATCH);
@@ -201,6 +201,10 @@ impl Log {
         ensure!(self.hub.events().newest(1, None).is_empty(), "retention leaves events");
         Ok(cost)
     }
+}
+
+fn path(hub: &Hub) -> anyhow::Result<EventsPath> {
+    EventsPath::parse("bench", hub.name()).context("the path of an event hub")
 }
 
 fn request(partition: &str, start: StartPosition) -> ReaderRequest<'_> {

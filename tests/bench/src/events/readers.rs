@@ -1,6 +1,7 @@
 //! Who reads: AMQP readers with credit of the emulator, subscribers of a broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use tokio::time::{Instant, sleep_until};
@@ -19,8 +20,10 @@ const PARTITIONS: usize = 4;
 /// What a reader lets come, and after how many it says so again.
 const CREDIT: u32 = 1000;
 const RENEWED_AFTER: u32 = 500;
-/// What a reader that will stall lets come: all there is, so that nothing but the server bounds what waits for it.
+/// What a reader that will stall lets come: all there is, so that nothing but the server bounds what waits for it. The
+/// server hangs up on who leaves its bytes unread for half a minute, so longer stalls are of readers with usual credit.
 const CREDIT_STALLED: u32 = 10_000_000;
+const STALL_OF_BYTES: Duration = Duration::from_secs(20);
 
 /// One reader of a group.
 pub(super) struct Reader {
@@ -89,7 +92,8 @@ impl Reader {
     ) -> anyhow::Result<Latencies> {
         let mut latencies = Latencies::new();
         let (mut received, mut granted) = (0, 0);
-        let credit = if stall.is_some() { CREDIT_STALLED } else { CREDIT };
+        let is_of_bytes = stall.is_some_and(|stall| stall.to - stall.from <= STALL_OF_BYTES);
+        let credit = if is_of_bytes { CREDIT_STALLED } else { CREDIT };
         loop {
             if let Connection::Amqp { amqp, link } = &mut self.connection
                 && (granted == 0 || granted - received <= credit - RENEWED_AFTER)
