@@ -101,8 +101,8 @@ impl Naive {
         spec: &ModuleSpec,
         twin: Option<&NaivePatch>,
     ) -> Result<(), ErrorCode> {
-        check_not_system(id)?;
         self.find(&IdentityId::device(id.device.clone()))?;
+        check_not_system(id)?;
         if self.identities.contains_key(id) {
             return Err(ErrorCode::ModuleAlreadyExistsOnDevice);
         }

@@ -97,10 +97,11 @@ impl Hub {
         twin: Option<&TwinPatch>,
         at: Timestamp,
     ) -> Result<Module, HubError> {
-        check_not_system(id)?;
         let device = host.device;
         let cell = self.devices.get(device)?;
         let mut state = host.lock(&cell)?;
+        // Who may not make any module is told that first.
+        check_not_system(id)?;
         if state.modules.contains_key(id) {
             return Err(HubError::new(
                 ErrorCode::ModuleAlreadyExistsOnDevice,
