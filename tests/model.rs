@@ -5,9 +5,10 @@
 //! which episode comes first; a failure prints the seed of its episode, and that seed replays it at once.
 //!
 //! - [`dice`], [`ids`], [`documents`], [`caller`]: what steps are made of.
-//! - [`registry`], [`bulk`], [`twins`], [`sessions`], [`methods`]: the steps, each done to both sides through [`world`].
+//! - [`registry`], [`bulk`], [`twins`], [`sessions`], [`methods`], [`messages`]: the steps, each done to both sides
+//!   through [`world`].
 //! - [`naive`] with [`naive_registry`], [`naive_authentication`], [`naive_scope`], [`naive_twin`], [`naive_session`],
-//!   [`naive_method`]: the model, from the contract alone.
+//!   [`naive_method`], [`naive_message`]: the model, from the contract alone.
 //! - [`shown`], [`invariants`]: what is compared.
 
 #[path = "model/bulk.rs"]
@@ -22,12 +23,16 @@ mod documents;
 mod ids;
 #[path = "model/invariants.rs"]
 mod invariants;
+#[path = "model/messages.rs"]
+mod messages;
 #[path = "model/methods.rs"]
 mod methods;
 #[path = "model/naive.rs"]
 mod naive;
 #[path = "model/naive_authentication.rs"]
 mod naive_authentication;
+#[path = "model/naive_message.rs"]
+mod naive_message;
 #[path = "model/naive_method.rs"]
 mod naive_method;
 #[path = "model/naive_registry.rs"]
@@ -90,11 +95,12 @@ fn episode(seed: u64) -> usize {
     for _ in 0..steps {
         // No two steps at the same instant, as on any real clock.
         world.advance(Duration::from_nanos(100));
-        match dice.below(10) {
+        match dice.below(12) {
             0 | 1 => registry::step(&mut world, &mut dice),
             2 => bulk::step(&mut world, &mut dice),
             3..=5 => twins::step(&mut world, &mut dice),
             6 => methods::step(&mut world, &mut dice),
+            7 | 8 => messages::step(&mut world, &mut dice),
             _ => sessions::step(&mut world, &mut dice),
         }
         methods::settle(&mut world);

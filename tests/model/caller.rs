@@ -50,8 +50,15 @@ fn needed(operation: &str) -> &'static [Right] {
         "GetServiceStatistics" => &[Right::RegistryRead, Right::ServiceConnect],
         "CreateDevice" | "UpdateDevice" | "DeleteDevice" | "CreateModule" | "UpdateModule"
         | "DeleteModule" | "BulkRegistry" | "RegenerateKeys" => &[Right::RegistryWrite],
-        "GetTwin" | "PatchTwin" | "ReplaceTwin" | "InvokeMethod" => &[Right::ServiceConnect],
-        "Connect" | "ReadOwnTwin" | "UpdateReported" | "AnswerMethod" => &[Right::DeviceConnect],
+        "GetTwin" | "PatchTwin" | "ReplaceTwin" | "InvokeMethod" | "SendCloudToDevice"
+        | "PurgeCloudToDevice" | "ReceiveFeedback" | "SettleFeedback" => &[Right::ServiceConnect],
+        "Connect"
+        | "ReadOwnTwin"
+        | "UpdateReported"
+        | "AnswerMethod"
+        | "ReceiveCloudToDevice"
+        | "PollCloudToDevice"
+        | "SettleCloudToDevice" => &[Right::DeviceConnect],
         other => panic!("no row for the operation {other}"),
     }
 }

@@ -104,7 +104,8 @@ fn statistics_equal_a_recount(world: &World) {
 fn nothing_that_ends_is_forgotten(world: &World) {
     let ends = world.naive.identities.values().filter_map(|own| world.naive.sessions[&own.live?].ends_at);
     let calls = world.naive.calls.open.values().map(|call| call.due);
-    if let Some(earliest) = ends.chain(calls).min() {
+    let messages = world.naive.identities.values().filter_map(|own| own.messages.due);
+    if let Some(earliest) = ends.chain(calls).chain(messages).min() {
         let next = world.hub.next_deadline();
         assert!(
             next.is_some_and(|next| next <= earliest),

@@ -12,6 +12,7 @@ use hub::ids::{DeviceId, IdentityId, ModuleId};
 use hub::time::Timestamp;
 use serde_json::Value;
 
+use crate::naive_message::{NaiveQueue, NaiveRecord};
 use crate::naive_method::NaiveCalls;
 use crate::naive_twin::NaiveTwin;
 
@@ -30,6 +31,10 @@ pub(crate) struct Naive {
     /// Every scope there ever was.
     pub(crate) scopes: BTreeSet<String>,
     pub(crate) calls: NaiveCalls,
+    /// What back ends have not read yet of the fate of messages, oldest first.
+    pub(crate) feedback: Vec<NaiveRecord>,
+    /// Every message that left its queue.
+    pub(crate) ended: BTreeSet<String>,
     /// Wills that went out, oldest first.
     pub(crate) wills: Vec<IdentityId>,
 }
@@ -51,6 +56,8 @@ pub(crate) struct NaiveIdentity {
     /// The session that counts.
     pub(crate) live: Option<usize>,
     pub(crate) saved: Option<Vec<SavedSubscription>>,
+    /// Empty for modules.
+    pub(crate) messages: NaiveQueue,
     pub(crate) kind: NaiveKind,
 }
 
@@ -96,6 +103,9 @@ pub(crate) struct NaiveSession {
     pub(crate) keeps_saved: bool,
     pub(crate) wants_desired: bool,
     pub(crate) wants_methods: bool,
+    pub(crate) wants_messages: bool,
+    /// Whether it will be told that messages wait.
+    pub(crate) messages_wait: bool,
     pub(crate) unread: VecDeque<Told>,
     pub(crate) closed: Option<DisconnectReason>,
 }
@@ -104,6 +114,7 @@ pub(crate) struct NaiveSession {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Told {
     Desired { version: u64, patch: Value },
+    MessagesWait,
     Method { call: usize, name: String, payload: Bytes },
 }
 
@@ -117,6 +128,8 @@ impl Naive {
             keys: BTreeSet::new(),
             scopes: BTreeSet::new(),
             calls: NaiveCalls::default(),
+            feedback: Vec::new(),
+            ended: BTreeSet::new(),
             wills: Vec::new(),
         }
     }

@@ -8,6 +8,7 @@ use hub::ids::{DeviceId, IdentityId, ModuleId};
 use crate::caller::Demand;
 use crate::naive::{Naive, NaiveAuthentication, NaiveIdentity, NaiveKind};
 use crate::naive_authentication::resolve;
+use crate::naive_message::NaiveQueue;
 use crate::naive_scope::Wanted;
 use crate::naive_twin::{NaivePatch, NaiveTwin};
 
@@ -235,6 +236,7 @@ impl Naive {
             last_activity: None,
             live: None,
             saved: None,
+            messages: NaiveQueue::default(),
             kind,
         };
         self.identities.insert(id, identity);

@@ -2,12 +2,12 @@
 
 use hub::device_session::{DisconnectReason, SavedSubscription};
 use hub::error::ErrorCode;
-use hub::ids::IdentityId;
+use hub::ids::{DeviceId, IdentityId};
 use hub::time::Timestamp;
 use serde_json::Value;
 
 use crate::caller::Demand;
-use crate::naive::{Naive, NaiveSession, Told};
+use crate::naive::{Naive, NaiveIdentity, NaiveSession, Told};
 use crate::naive_twin::NaivePatch;
 use crate::shown::twin_etag;
 use crate::world::Proof;
@@ -96,13 +96,18 @@ impl Naive {
             let ends = live
                 .filter_map(|(_, session)| Some((session.ends_at?, Due::Session(session.identity.clone()))));
             let calls = self.calls.open.iter().map(|(number, call)| (call.due, Due::Call(*number)));
-            let next = ends.chain(calls).filter(|(due, _)| *due <= self.now).min();
+            let of_queue = |(id, own): (&IdentityId, &NaiveIdentity)| {
+                Some((own.messages.due?, Due::Messages(id.device.clone())))
+            };
+            let messages = self.identities.iter().filter_map(of_queue);
+            let next = ends.chain(calls).chain(messages).filter(|(due, _)| *due <= self.now).min();
             match next {
                 None => return,
                 Some((_, Due::Session(identity))) => {
                     self.end(&identity, DisconnectReason::CredentialsExpired)
                 }
                 Some((_, Due::Call(number))) => self.call_timed_out(number),
+                Some((_, Due::Messages(device))) => self.refresh_queue(&device),
             }
         }
     }
@@ -127,7 +132,14 @@ impl Naive {
     /// Everything a head can read at this moment, in order; `Err` when the session is over.
     pub(crate) fn read(&mut self, handle: usize) -> Result<Vec<Told>, DisconnectReason> {
         let session = self.sessions.get_mut(&handle).expect("the head holds it");
-        session.closed.map_or_else(|| Ok(session.unread.drain(..).collect()), Err)
+        if let Some(reason) = session.closed {
+            return Err(reason);
+        }
+        let mut told: Vec<_> = session.unread.drain(..).collect();
+        if std::mem::take(&mut session.messages_wait) {
+            told.push(Told::MessagesWait);
+        }
+        Ok(told)
     }
 
     /// What arrives on a connection counts only while its session does; without a connection it always does, and
@@ -192,5 +204,6 @@ impl Naive {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Call(usize),
+    Messages(DeviceId),
     Session(IdentityId),
 }

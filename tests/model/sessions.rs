@@ -55,6 +55,8 @@ fn connect(world: &mut World, dice: &mut Dice) {
         keeps_saved: dice.one_in(2),
         wants_desired: false,
         wants_methods: false,
+        wants_messages: false,
+        messages_wait: false,
         unread: std::collections::VecDeque::new(),
         closed: None,
     };
@@ -145,7 +147,12 @@ fn granted(by: &Caller, expires_at: Option<Timestamp>, proof: Option<&Proof>) ->
 }
 
 fn subscribe(world: &mut World, dice: &mut Dice, handle: usize) {
-    let (to, wanted) = (dice.pick(&[Interest::DesiredProperties, Interest::Methods]), !dice.one_in(4));
+    let all = [Interest::CloudToDevice, Interest::DesiredProperties, Interest::Methods];
+    let (to, wanted) = (dice.pick(&all), !dice.one_in(4));
+    if to == Interest::CloudToDevice && !world.naive.is_live(handle) {
+        // The queue it would look after may be that of a device that is gone.
+        return;
+    }
     world.log.step(format!("session {handle} wants {to:?}: {wanted}"));
     let session = &world.sessions[&handle];
     if wanted {
@@ -154,12 +161,17 @@ fn subscribe(world: &mut World, dice: &mut Dice, handle: usize) {
         session.unsubscribe(to);
     }
     let naive = world.naive.sessions.get_mut(&handle).expect("the head holds it");
-    if to == Interest::DesiredProperties {
-        naive.wants_desired = wanted;
-    } else if wanted {
-        world.naive.listen(handle);
-    } else {
-        naive.wants_methods = false;
+    match to {
+        Interest::CloudToDevice => {
+            naive.wants_messages = wanted;
+            if wanted {
+                let device = naive.identity.device.clone();
+                world.naive.refresh_queue(&device);
+            }
+        }
+        Interest::DesiredProperties => naive.wants_desired = wanted,
+        Interest::Methods if wanted => world.naive.listen(handle),
+        Interest::Methods => naive.wants_methods = false,
     }
 }
 
@@ -215,6 +227,7 @@ fn compare(naive: &mut Naive, told: Delivery, expected: Told) {
             assert!(is_new, "request {} was another call's", request.id.0);
             naive.calls.told_as.insert(call, request.id.0);
         }
+        (Delivery::MessagesWaiting, Told::MessagesWait) => {}
         (told, expected) => panic!("told {told:?}, not {expected:?}"),
     }
 }

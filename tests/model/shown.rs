@@ -64,6 +64,7 @@ pub(crate) fn device(device: &Device) -> Value {
         "edge": device.iot_edge,
         "scope": text(device.device_scope.as_ref()),
         "parents": device.parent_scopes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "pending": device.pending_messages,
         "presence": presence(&device.presence),
     })
 }
@@ -113,6 +114,7 @@ pub(crate) fn twin_head(twin: &Twin) -> Value {
         "edge": twin.owner.iot_edge,
         "scope": text(twin.owner.device_scope.as_ref()),
         "parents": twin.owner.parent_scopes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "pending": twin.owner.pending_messages,
         "presence": presence(&twin.owner.presence),
     })
 }
@@ -143,6 +145,7 @@ impl NaiveIdentity {
                 shown["edge"] = json!(iot_edge);
                 shown["scope"] = if *iot_edge { json!(self.scope(&id.device)) } else { json!(parent) };
                 shown["parents"] = parent.iter().cloned().collect();
+                shown["pending"] = json!(self.messages.len());
             }
             NaiveKind::Module { managed_by } => shown["managed by"] = json!(managed_by),
         }
@@ -177,6 +180,7 @@ impl NaiveIdentity {
             "edge": device["edge"],
             "scope": scope,
             "parents": parents,
+            "pending": self.messages.len(),
             "presence": self.presence(),
         })
     }

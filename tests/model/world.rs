@@ -10,13 +10,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hub::access::{Grant, development_policies};
+use hub::c2d::LockToken;
 use hub::device_session::DeviceSession;
 use hub::entropy::Entropy;
 use hub::error::{ErrorCode, HubError};
 use hub::gate::operations::{GetDevice, GetModule};
 use hub::gate::{Admitted, Details, Operation, Outcome, ProtocolLabel, Target};
 use hub::identity::AuthenticationRevision;
-use hub::ids::{ConnectionId, HubName, IdentityId};
+use hub::ids::{ConnectionId, DeviceId, HubName, IdentityId};
 use hub::time::{ManualClock, Timestamp};
 use hub::{Hub, HubConfig};
 
@@ -46,6 +47,10 @@ pub(crate) struct World {
     pub(crate) next_session: usize,
     /// Numbers calls of methods in their order.
     pub(crate) next_call: usize,
+    /// Numbers messages in their order.
+    pub(crate) next_message: usize,
+    /// Every lock there ever was, the newest last.
+    pub(crate) tokens: Vec<(DeviceId, LockToken)>,
 }
 
 /// Generation and version in the model, documents of the hub.
@@ -78,6 +83,8 @@ impl World {
             log,
             next_session: 0,
             next_call: 0,
+            next_message: 0,
+            tokens: Vec::new(),
         }
     }
 
