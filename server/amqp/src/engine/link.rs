@@ -204,10 +204,10 @@ impl Outgoing {
 
     /// Takes over the client's view of credit (AMQP 1.0 part 2.6.7). Whether this is the first the client gives.
     pub(crate) fn on_flow(&mut self, delivery_count: Option<u32>, credit: u32, drain: bool) -> bool {
-        let limit = delivery_count.unwrap_or(0).wrapping_add(credit);
-        let left = limit.wrapping_sub(self.delivery_count);
-        // A count behind ours by more than the credit means all of it is used up.
-        self.credit = if left > u32::MAX / 2 { 0 } else { left };
+        let under_way = self.delivery_count.wrapping_sub(delivery_count.unwrap_or(0));
+        // A count ahead of ours is none of this link's; what it has not seen cannot be under way.
+        let under_way = if under_way > u32::MAX / 2 { 0 } else { under_way };
+        self.credit = credit.saturating_sub(under_way);
         self.drain = drain;
         let is_first = self.credit > 0 && !self.is_ready;
         self.is_ready |= is_first;
@@ -227,6 +227,16 @@ mod tests {
         assert_eq!(link.credit, 8);
         link.on_flow(Some(1), 1, false);
         assert_eq!(link.credit, 0);
+    }
+
+    #[test]
+    fn a_client_may_grant_all_the_credit_there_is() {
+        let mut link = Outgoing::new(false);
+        link.on_flow(Some(0), u32::MAX, false);
+        assert_eq!(link.credit, u32::MAX);
+        link.delivery_count = 3;
+        link.on_flow(Some(0), u32::MAX, false);
+        assert_eq!(link.credit, u32::MAX - 3);
     }
 
     #[test]

@@ -33,7 +33,17 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(clock: Arc<dyn Clock>, options: AmqpOptions) -> Self {
-        let config = HubConfig::new(HubName::parse("test").unwrap(), development_policies(), 4);
+        Self::with(clock, options, |_| {})
+    }
+
+    /// The same with another configuration.
+    pub(crate) fn with(
+        clock: Arc<dyn Clock>,
+        options: AmqpOptions,
+        configure: impl FnOnce(&mut HubConfig),
+    ) -> Self {
+        let mut config = HubConfig::new(HubName::parse("test").unwrap(), development_policies(), 4);
+        configure(&mut config);
         let hub = Hub::new(config, Arc::clone(&clock), Entropy::seeded(7));
         let authorities = Arc::new(CertificateAuthorities::new(clock, Entropy::seeded(8)));
         let authenticator =
