@@ -39,7 +39,10 @@ async fn a_reader_of_the_same_or_a_higher_owner_level_takes_the_partition_over()
         (Some(Value::Ulong(5)), Value::Uint(6)),
     ] {
         let attach = receiver(2, &partition.address);
-        let attach = old.map_or_else(|| attach.clone(), |level| with_epoch(attach, level));
+        let attach = match old {
+            Some(level) => with_epoch(attach, level),
+            None => attach,
+        };
         first.attach(attach).await.unwrap();
         first.credit(2, 100).await;
         first.message(2).await;
