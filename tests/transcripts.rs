@@ -1,6 +1,7 @@
-//! The transcript tier: conversations as the callers of the REST API have them, readable and golden
-//! (contract/rest.md 0, 4.2, 8). A file holds requests as one SDK or tool writes them, byte for byte, and what the
-//! emulator answers over real TLS. `REWRITE_GOLDEN=1` writes the answers anew; the diff is reviewed.
+//! The transcript tier: conversations as SDKs and tools have them, readable and golden. A file holds what one of them
+//! sends and what the emulator answers over real TLS. `REWRITE_GOLDEN=1` writes the answers anew; the diff is reviewed.
+//!
+//! In `http` are requests to the REST API, byte for byte (contract/rest.md 0, 4.2, 8), in `amqp` frames ([`amqp`]).
 //!
 //! ```text
 //! # A remark, up to the next line that is none.
@@ -17,13 +18,26 @@
 //! brackets, the same value the same name; a request may use the names of answers before it.
 //!
 //! - [`script`]: a file as its exchanges, and back.
+//! - [`amqp`]: conversations over AMQP, with [`frames`], [`notation`] for values and [`schema`] for their names.
 //! - [`values`]: the names of what differs between runs.
 //! - [`layout`]: a JSON body in lines.
 
-#[expect(dead_code, unused_imports, reason = "the harness is the protocol tier's, this one speaks HTTP only")]
+#[path = "transcripts/amqp.rs"]
+mod amqp;
+#[path = "transcripts/frames.rs"]
+mod frames;
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "the harness is the protocol tier's, this one has clients of its own"
+)]
 mod harness;
 #[path = "transcripts/layout.rs"]
 mod layout;
+#[path = "transcripts/notation.rs"]
+mod notation;
+#[path = "transcripts/schema.rs"]
+mod schema;
 #[path = "transcripts/script.rs"]
 mod script;
 #[path = "transcripts/values.rs"]
@@ -48,8 +62,17 @@ const REWRITE: &str = "REWRITE_GOLDEN";
 const UNSHOWN: &[&str] = &["connection", "content-length", "date"];
 
 #[tokio::test]
-async fn every_conversation_goes_as_written() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts/http");
+async fn every_conversation_over_http_goes_as_written() {
+    go_as_written("http", replay).await;
+}
+
+#[tokio::test]
+async fn every_conversation_over_amqp_goes_as_written() {
+    go_as_written("amqp", async |script| amqp::replay(script, emulator().await).await).await;
+}
+
+async fn go_as_written(folder: &str, replay: impl AsyncFn(Script) -> Script) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts").join(folder);
     let mut paths: Vec<_> = std::fs::read_dir(folder)
         .expect("the folder is in the repository")
         .map(|entry| entry.expect("an entry").path())

@@ -20,11 +20,18 @@ const COUNTED: &str = "AAAAAAAAA";
 const SHAPES: &[(&str, &str)] = &[
     ("0000-00-00T00:00:00.1234567Z", "<now>"),
     ("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-G:0-TimeStamp:00/00/0000 00:00:00", "<tracking>"),
+    ("timestamp:0000000000123", "timestamp:<now>"),
     (GUID, "<guid>"),
 ];
 const GUID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 /// What a lock token is called.
 const LOCK: &str = "lock";
+/// What the ids of a line of AMQP are called: those that are text or UUIDs, and the tags of deliveries, which are bytes.
+const ID: &str = "id";
+const TAG: &str = "tag";
+const SIXTEEN_BYTES: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+/// Tags that are counted and stand for no lock, which is worth seeing too.
+const COUNTED_TAG: &str = "0000000000000000";
 
 pub(crate) struct Values {
     /// Everything the caller has said.
@@ -68,8 +75,24 @@ impl Values {
         }
     }
 
+    /// Gives names to the ids in a line.
+    pub(crate) fn learn_ids(&mut self, line: &str) {
+        for (at, _) in line.char_indices() {
+            let rest = &line[at..];
+            if let Some(after) = after_shape(rest, GUID) {
+                self.learn_text(ID, &rest[..rest.len() - after.len()]);
+            }
+            if let Some(hex) = rest.strip_prefix("0x")
+                && let Some(after) = after_shape(hex, SIXTEEN_BYTES)
+            {
+                self.learn_text(TAG, &hex[..hex.len() - after.len()]);
+            }
+        }
+    }
+
     fn learn_text(&mut self, kind: &str, text: &str) {
-        let is_plain = text.is_empty() || text.starts_with(COUNTED) || self.said.contains(text);
+        let is_counted = text.starts_with(COUNTED) || text.starts_with(COUNTED_TAG);
+        let is_plain = text.is_empty() || is_counted || self.said.contains(text);
         if is_plain || self.learned.iter().any(|(known, _)| known == text) {
             return;
         }
@@ -82,7 +105,7 @@ impl Values {
     pub(crate) fn name(&self, line: &str) -> String {
         let named =
             self.learned.iter().fold(line.to_owned(), |line, (value, name)| line.replace(value, name));
-        SHAPES.iter().fold(named, |line, (shape, name)| replace_shape(&line, shape, name))
+        SHAPES.iter().fold(named, |line, (shape, name)| self.replace_shape(&line, shape, name))
     }
 
     /// The same for the texts of a body.
@@ -95,6 +118,25 @@ impl Values {
         }
     }
 
+    /// What the caller sent itself stays.
+    fn replace_shape(&self, line: &str, shape: &str, name: &str) -> String {
+        let mut named = String::new();
+        let mut rest = line;
+        while let Some(next) = rest.chars().next() {
+            match after_shape(rest, shape) {
+                Some(after) if !self.said.contains(&rest[..rest.len() - after.len()]) => {
+                    named.push_str(name);
+                    rest = after;
+                }
+                _ => {
+                    named.push(next);
+                    rest = &rest[next.len_utf8()..];
+                }
+            }
+        }
+        named
+    }
+
     /// A line of a request with values for the names it uses.
     pub(crate) fn fill(&self, line: &str, token: impl Fn(&str) -> String) -> String {
         let mut filled =
@@ -103,26 +145,11 @@ impl Values {
             let (policy, after) = rest.split_once('>').expect("a token's name ends with >");
             filled = format!("{before}{}{after}", token(policy));
         }
-        for name in LEARNED.iter().map(|(_, name)| *name).chain([LOCK]) {
+        for name in LEARNED.iter().map(|(_, name)| *name).chain([LOCK, ID, TAG]) {
             assert!(!filled.contains(&format!("<{name}-")), "nobody has given a value this name: {filled}");
         }
         filled
     }
-}
-
-fn replace_shape(line: &str, shape: &str, name: &str) -> String {
-    let mut named = String::new();
-    let mut rest = line;
-    while let Some(next) = rest.chars().next() {
-        if let Some(after) = after_shape(rest, shape) {
-            named.push_str(name);
-            rest = after;
-        } else {
-            named.push(next);
-            rest = &rest[next.len_utf8()..];
-        }
-    }
-    named
 }
 
 /// What follows the shape at the beginning of the text.

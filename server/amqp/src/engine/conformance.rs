@@ -192,7 +192,7 @@ fn parsed(code: u64, fields: &[&[&[u8]]], spelling: usize) -> FrameBody {
 }
 
 #[test]
-fn frames_mean_the_same_however_their_fields_are_spelled() {
+fn rule_9_frames_mean_the_same_however_their_fields_are_spelled() {
     for spelling in 0..12 {
         let FrameBody::Open(open) = parsed(0x10, &[NAME, NULL, SEVEN], spelling) else { panic!() };
         assert_eq!((open.container_id.as_str(), open.max_frame_size.0), ("n", 7));
