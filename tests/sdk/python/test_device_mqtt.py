@@ -111,15 +111,16 @@ def test_its_subscriptions_survive_a_renewed_token(registry, owner, module, opti
 
 def test_what_it_subscribed_to_survives_the_token_that_the_sdk_renews(
         registry, owner, device, options, connects, close_after):
-    # The SDK makes the tokens itself and renews them two minutes before they end: these after three seconds. It
-    # subscribes to nothing again.
+    # The SDK makes the tokens itself and renews them two minutes before they end: these every eight seconds, which
+    # leaves time to subscribe before and to look after. It subscribes to nothing again.
     client = close_after(IoTHubDeviceClient.create_from_connection_string(
-        connection_string(owner, device), sastoken_ttl=123, **options))
+        connection_string(owner, device), sastoken_ttl=128, **options))
     client.connect()
     patches, messages = listen(client), queue.Queue()
     client.on_message_received = messages.put
     client.on_method_request_received = lambda request: client.send_method_response(
         MethodResponse.create_from_method_request(request, 200, request.name))
+    assert len(connects(device.device_id)) == 1
     until(lambda: len(connects(device.device_id)) == 2, "the client has reconnected")
 
     change_desired(registry, (device.device_id,), {"after": "renewal"})
