@@ -9,13 +9,14 @@
 //!                                       devices over MQTT and AMQP, beside mosquitto and a sink in the same rounds
 //! bench events                          telemetry while two consumer groups read it, beside mosquitto in the same rounds
 //! bench churn --devices 500 --secs 360   devices come and go over every transport; exit 1 where an invariant breaks
+//! bench misuse                          clients that stall, flood, reconnect and vanish; exit 1 where others suffer
 //! bench check FILE.jsonl                exit 1 where a goal is missed
 //! ```
 //! Every run prints a table and, with `--out`, adds its rows to a file as JSON lines. Every load ends by itself.
 //!
-//! In reading order: `registry`, `log`, `rest`, `device`, `events` and `churn` are the runs; `load` is the HTTP client, `mqtt`, `amqp` and
-//! `wire` the devices', `servers` the processes they load and `target` the way in; `bare` and `sink` are the limits;
-//! `rows` and `histogram` what comes out, `goals` what it is held against.
+//! In reading order: `registry`, `log`, `rest`, `device`, `events`, `churn` and `misuse` are the runs; `load` is the
+//! HTTP client, `mqtt`, `amqp` and `wire` the devices', `servers` the processes they load and `target` the way in;
+//! `bare` and `sink` are the limits; `rows` and `histogram` what comes out, `goals` what it is held against.
 
 mod amqp;
 mod bare;
@@ -28,6 +29,7 @@ mod histogram;
 mod http;
 mod load;
 mod log;
+mod misuse;
 mod mqtt;
 mod registry;
 mod rest;
@@ -70,6 +72,8 @@ enum Run {
     Events(events::Arguments),
     /// Grows an event log in this process and measures it at each size.
     Log(log::Arguments),
+    /// Misbehaves towards the emulator, and measures what others notice of it.
+    Misuse(misuse::Arguments),
     /// Grows a hub in this process and measures its operations at each size.
     Registry(registry::Arguments),
     /// Reads and patches twins over REST, TLS and SAS.
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
         Run::Device(arguments) => device::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Events(arguments) => events::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Log(arguments) => log::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Run::Misuse(arguments) => misuse::run(&arguments),
         Run::Registry(arguments) => registry::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Rest(arguments) => rest::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Sink { state, certificate, key } => {

@@ -43,11 +43,11 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<Row>> {
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::new();
     let Some(first) = rows.first() else { return text };
-    text.push_str(&format!("{:<12}{:<10}{:>10}", "load", "target", "at"));
+    text.push_str(&format!("{:<18}{:<10}{:>10}", "load", "target", "at"));
     first.figures.keys().for_each(|name| text.push_str(&format!("{name:>18}")));
     text.push('\n');
     for row in rows {
-        text.push_str(&format!("{:<12}{:<10}{:>10}", row.load, row.target, row.at));
+        text.push_str(&format!("{:<18}{:<10}{:>10}", row.load, row.target, row.at));
         row.figures.values().for_each(|figure| text.push_str(&format!("{figure:>18.2}")));
         text.push('\n');
     }

@@ -26,9 +26,33 @@ const KEPT_BYTES: usize = 8192;
 #[derive(Clone)]
 pub(crate) struct Dialler(TlsConnector);
 
-trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+/// What a [`Wire`] is made of.
+pub(crate) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {
+    /// The socket below; not that of a WebSocket, which a task of its own holds.
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Bytes for S {}
+impl Bytes for TcpStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+impl Bytes for TlsStream<TcpStream> {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self.get_ref().0)
+    }
+}
+
+impl Bytes for tokio_rustls::server::TlsStream<TcpStream> {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self.get_ref().0)
+    }
+}
+
+impl Bytes for tokio::io::DuplexStream {}
 
 /// One connection.
 pub(crate) struct Wire {
@@ -113,7 +137,7 @@ async fn carry(
 }
 
 impl Wire {
-    pub(crate) fn new(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
+    pub(crate) fn new(stream: impl Bytes + 'static) -> Self {
         Self { stream: Box::new(stream), out: Vec::new(), input: Vec::new(), taken: 0 }
     }
 
@@ -164,5 +188,13 @@ impl Wire {
     pub(crate) async fn shut(mut self) {
         // A peer that has gone already needs no goodbye.
         let _ = self.stream.shutdown().await;
+    }
+
+    /// Ends the connection as a cut network does: without a goodbye, and with a reset if so wished.
+    pub(crate) fn cut(self, is_reset: bool) -> std::io::Result<()> {
+        match self.stream.socket() {
+            Some(socket) if is_reset => socket.set_zero_linger(),
+            Some(_) | None => Ok(()),
+        }
     }
 }
