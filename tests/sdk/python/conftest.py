@@ -5,6 +5,8 @@ scenarios/with-emulator starts the emulator and says in the environment where it
 
 import json
 import os
+import random
+import shutil
 import subprocess
 import time
 import urllib.parse
@@ -56,6 +58,31 @@ def root_certificate():
 def registry():
     """A registry manager with every right."""
     return IoTHubRegistryManager.from_connection_string(os.environ["IOTHUB_CONNECTION_STRING"])
+
+
+@pytest.fixture
+def own_hub(tmp_path):
+    """Starts a hub that only this test uses, with `options`, beside the shared one: on a loopback address of its own,
+    with the root certificate that this process trusts. What is returned is its owner's connection string."""
+    hubs = []
+
+    def start(*options):
+        state = tmp_path / f"hub-{len(hubs)}"
+        shutil.copytree(os.environ["IOTHUB_EMULATOR_STATE_DIR"], state)
+        address = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
+        hub = subprocess.Popen(
+            [os.environ["IOTHUB_EMULATOR"], "serve", "--bind", address, "--state-dir", str(state), *options],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        hubs.append(hub)
+        for line in hub.stdout:
+            if line.strip().startswith("HostName="):
+                return line.strip()
+        raise AssertionError(f"the hub at {address} ended before it was ready")
+
+    yield start
+    for hub in hubs:
+        hub.terminate()
+        hub.communicate()
 
 
 @pytest.fixture
