@@ -281,8 +281,7 @@ impl<'h> Links<'h> {
             connected.link_gone(kind, &self.head.hub);
         }
         if kind == DeviceLink::TwinReplies {
-            let early = std::mem::take(&mut connected.early_replies);
-            let is_open = early.into_iter().all(|reply| engine.send(link, reply));
+            let is_open = connected.take_replies().into_iter().all(|reply| engine.send(link, reply));
             if !is_open {
                 self.on_link_closed(link);
             }

@@ -95,6 +95,8 @@ pub(crate) mod event {
     pub(crate) const COMPONENT: &str = super::telemetry::COMPONENT;
     pub(crate) const CREATION_TIME: &str = super::telemetry::CREATION_TIME;
     pub(crate) const DEVICE_ID: &str = "iothub-connection-device-id";
+    pub(crate) const DIAGNOSTIC_CONTEXT: &str = super::telemetry::DIAGNOSTIC_CONTEXT;
+    pub(crate) const DIAGNOSTIC_ID: &str = super::telemetry::DIAGNOSTIC_ID;
     pub(crate) const ENQUEUED_TIME: &str = super::selector::ENQUEUED_TIME;
     pub(crate) const HUB_ENQUEUED_TIME: &str = super::cloud_to_device::ENQUEUED_TIME;
     pub(crate) const INTERFACE_ID: &str = super::telemetry::INTERFACE_ID;
@@ -181,6 +183,8 @@ pub(crate) mod telemetry {
     pub(crate) const BATCH_FORMAT: u32 = 0x8001_3700;
     pub(crate) const COMPONENT: &str = "dt-subject";
     pub(crate) const CREATION_TIME: &str = "iothub-creation-time-utc";
+    pub(crate) const DIAGNOSTIC_CONTEXT: &str = "Correlation-Context";
+    pub(crate) const DIAGNOSTIC_ID: &str = "Diagnostic-Id";
     pub(crate) const INTERFACE_ID: &str = "iothub-interface-id";
     pub(crate) const MESSAGE_SCHEMA: &str = "iothub-message-schema";
     pub(crate) const OUTPUT_NAME: &str = "iothub-outputname";

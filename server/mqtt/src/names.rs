@@ -82,6 +82,8 @@ pub(crate) mod system {
     pub(crate) const SUBJECT: &str = "$.sub";
     /// iothub-interface-id
     pub(crate) const INTERFACE_ID: &str = "$.ifid";
+    pub(crate) const DIAGNOSTIC_CONTEXT: &str = "$.diagctx";
+    pub(crate) const DIAGNOSTIC_ID: &str = "$.diagid";
     /// The module's output; means something to Edge Hub only.
     pub(crate) const OUTPUT_NAME: &str = "$.on";
     /// iothub-message-schema

@@ -73,6 +73,8 @@ fn system_property<'a>(properties: &'a mut MessageProperties, key: &str) -> Opti
         system::INTERFACE_ID => &mut properties.interface_id,
         system::SCHEMA => &mut properties.schema,
         system::OUTPUT_NAME => &mut properties.output_name,
+        system::DIAGNOSTIC_ID => &mut properties.diagnostic_id,
+        system::DIAGNOSTIC_CONTEXT => &mut properties.diagnostic_context,
         system::CONNECTION_DEVICE_ID | system::CONNECTION_MODULE_ID => return Some(System::Dropped),
         _ => return None,
     };
@@ -140,18 +142,25 @@ mod tests {
         assert_eq!(encoded.content_type.as_deref(), Some("application/json"));
         assert_eq!(encoded.creation_time_utc.as_deref(), Some("2026-01-01T00:00:00Z"));
         assert_eq!(encoded.output_name.as_deref(), Some("o"));
+        let traced = decode("%24.diagid=id&%24.diagctx=creationtimeutc%3D2026-01-01T00%253A00%253A00Z");
+        assert_eq!(traced.diagnostic_id.as_deref(), Some("id"));
+        assert_eq!(
+            traced.diagnostic_context.as_deref(),
+            Some("creationtimeutc=2026-01-01T00%3A00%3A00Z"),
+            "what is encoded inside stays so"
+        );
         assert!(encoded.application.is_empty());
     }
 
     #[test]
     fn all_other_names_are_application_properties_in_order() {
         assert_eq!(
-            application("b=1&A=2&iothub-ack=full&%24.diagid=x&iothub-creation-time-utc=t"),
+            application("b=1&A=2&iothub-ack=full&%24.other=x&iothub-creation-time-utc=t"),
             [
                 pair("b", "1"),
                 pair("A", "2"),
                 pair("iothub-ack", "full"),
-                pair("$.diagid", "x"),
+                pair("$.other", "x"),
                 pair("iothub-creation-time-utc", "t")
             ]
         );

@@ -70,6 +70,7 @@ fn a_value_of_the_wrong_kind_is_refused() {
     refused("partitions = 1\n", &["2 to 32"]);
     refused("hub-name = 'a b'\n", &["hub-name", "a b"]);
     refused("host-name = ['localhost:8443']\n", &["localhost:8443", "no port"]);
+    refused("redirect-host-name = 'sb://x'\n", &["redirect-host-name", "sb://x", "no port"]);
 }
 
 #[test]
@@ -92,6 +93,18 @@ fn the_first_host_name_is_printed_and_names_the_hub() {
         let config = resolve(Options { host_name, bind, ..given(None) }).unwrap();
         assert_eq!((config.host_name().as_str(), config.hub_name.as_str()), (host, hub));
     }
+}
+
+#[test]
+fn readers_are_redirected_to_a_name_of_its_own_only_where_one_is_given() {
+    assert_eq!(resolve(given(None)).unwrap().redirect_host_name.value, None);
+    let redirect_host_name = Some("eh.example".to_owned());
+    let config = resolve(Options { redirect_host_name, ..given(None) }).unwrap();
+    assert_eq!(config.redirect_host_name.value.as_deref(), Some("eh.example"));
+    let is_shown = |(name, value, _): &(String, String, String)| {
+        name == "redirect-host-name" && value.contains("eh.example")
+    };
+    assert!(config.rows().iter().any(is_shown));
 }
 
 #[test]

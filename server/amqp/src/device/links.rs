@@ -15,7 +15,9 @@ use crate::address::IdentityNode;
 use crate::engine::LinkId;
 
 /// Replies kept for a twin receiver that is not attached yet; Java attaches it after its first request. Ours.
-pub(crate) const EARLY_REPLIES_MAX: usize = 32;
+const EARLY_REPLIES_MAX: usize = 32;
+/// Bytes of them, one reply always allowed: several of the largest twins. Ours.
+const EARLY_REPLY_BYTES_MAX: usize = 512 * 1024;
 
 /// What a device link is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +87,7 @@ pub(crate) struct Connected {
     /// Whether the client's version of the interface, named on its twin link, lets it report arrays.
     pub(crate) arrays: Arrays,
     /// Encoded replies for a twin receiver that is still to come.
-    pub(crate) early_replies: VecDeque<Bytes>,
+    early_replies: VecDeque<Bytes>,
     pub(crate) correlation: Correlation,
     /// Messages wait in the core, and the client had no room when it was told.
     pub(crate) messages_wait: bool,
@@ -114,6 +116,22 @@ impl Connected {
             self.links[kind as usize] = None;
         }
         is_current
+    }
+
+    /// Keeps a reply for a twin receiver that is still to come; `false` when too much is kept already.
+    pub(crate) fn keep_reply(&mut self, reply: Bytes) -> bool {
+        let bytes: usize = self.early_replies.iter().map(Bytes::len).sum();
+        let is_kept = self.early_replies.is_empty()
+            || (self.early_replies.len() < EARLY_REPLIES_MAX && bytes + reply.len() <= EARLY_REPLY_BYTES_MAX);
+        if is_kept {
+            self.early_replies.push_back(reply);
+        }
+        is_kept
+    }
+
+    /// The replies kept, for the receiver that has come.
+    pub(crate) fn take_replies(&mut self) -> VecDeque<Bytes> {
+        std::mem::take(&mut self.early_replies)
     }
 
     /// A link of that kind went, detached or replaced by one that has no credit yet.

@@ -52,6 +52,8 @@ fn device_message(message: Message) -> Result<DeviceMessage, Malformed> {
     let annotation = |name| message.annotation(name).cloned().and_then(Scalar::into_display);
     properties.interface_id = annotation(names::INTERFACE_ID);
     properties.subject = annotation(names::COMPONENT);
+    properties.diagnostic_id = annotation(names::DIAGNOSTIC_ID);
+    properties.diagnostic_context = annotation(names::DIAGNOSTIC_CONTEXT);
     let mut message = message;
     for (name, value) in std::mem::take(&mut message.application) {
         match name.as_str() {
@@ -86,9 +88,13 @@ mod tests {
     fn message(body: &[u8]) -> Bytes {
         let mut buffer = BytesMut::new();
         let mut writer = Writer(&mut buffer);
-        writer.described_map(0x72, 1, |w| {
-            w.symbol("dt-subject");
-            w.string("thermostat");
+        writer.described_map(0x72, 3, |w| {
+            for (key, value) in
+                [("dt-subject", "thermostat"), ("Diagnostic-Id", "trace"), ("Correlation-Context", "a=b")]
+            {
+                w.symbol(key);
+                w.string(value);
+            }
         });
         writer.composite(0x73, 9, |w| {
             w.string("id-1");
@@ -131,6 +137,8 @@ mod tests {
         assert_eq!(p.content_encoding.as_deref(), Some("utf-8"));
         assert_eq!(p.output_name.as_deref(), Some("out"));
         assert_eq!(p.subject.as_deref(), Some("thermostat"));
+        assert_eq!(p.diagnostic_id.as_deref(), Some("trace"));
+        assert_eq!(p.diagnostic_context.as_deref(), Some("a=b"));
         assert_eq!(p.creation_time_utc.as_deref(), Some("2026-01-01T00:00:00Z"));
         assert_eq!(p.absolute_expiry.as_deref(), Some("2026-01-01T00:00:00.1230000Z"));
         assert_eq!(p.application, [("level".to_owned(), Some("hot".to_owned()))]);

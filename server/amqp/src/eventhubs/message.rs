@@ -89,6 +89,8 @@ fn write_annotations(event: &Event, entries: &mut Entries<'_>) {
         (names::MODEL_ID, model_id),
         (names::COMPONENT, data.properties.subject.as_deref()),
         (names::INTERFACE_ID, data.properties.interface_id.as_deref()),
+        (names::DIAGNOSTIC_ID, data.properties.diagnostic_id.as_deref()),
+        (names::DIAGNOSTIC_CONTEXT, data.properties.diagnostic_context.as_deref()),
     ] {
         if let Some(value) = value {
             entries.symbol(name).string(value);

@@ -6,7 +6,7 @@ use hub::gate::operations::{AnswerMethod, SendTelemetry};
 use hub::ids::IdentityId;
 
 use super::{LinkNode, Links, unauthorized};
-use crate::device::links::{DeviceLink, EARLY_REPLIES_MAX};
+use crate::device::links::DeviceLink;
 use crate::device::methods::Answer;
 use crate::device::telemetry::Telemetry;
 use crate::device::twin;
@@ -109,11 +109,10 @@ impl Links<'_> {
                     self.on_link_closed(replies);
                 }
             }
-            None if connected.early_replies.len() < EARLY_REPLIES_MAX => {
-                connected.early_replies.push_back(reply)
-            }
             None => {
-                tracing::debug!(device = %identity.device, "a twin reply without a link to go on is dropped")
+                if !connected.keep_reply(reply) {
+                    tracing::debug!(device = %identity.device, "a twin reply without a link to go on is dropped");
+                }
             }
         }
     }

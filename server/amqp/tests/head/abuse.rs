@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use fe2o3_amqp_types::performatives::{Open, Performative};
-use fe2o3_amqp_types::primitives::{Binary, Symbol};
+use fe2o3_amqp_types::primitives::{Binary, Symbol, Value};
 use fe2o3_amqp_types::sasl::SaslInit;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::raw::{AMQP_HEADER, Raw, SASL_HEADER, begin, data, frame, framed, open, sender};
+use crate::cloud_to_device::is_quiet;
+use crate::device::{device_client, patch_desired};
+use crate::raw::{
+    AMQP_HEADER, Raw, SASL_HEADER, begin, data, frame, framed, open, receiver, sender, twin_request,
+};
 use crate::{HOUR, world};
 
 /// Everything the server says before it ends the connection.
@@ -251,4 +255,27 @@ async fn bytes_may_come_one_at_a_time() {
     }
     client.expect_header(AMQP_HEADER).await;
     client.until(|frame| matches!(frame, Performative::Attach(_)).then_some(())).await;
+}
+
+#[tokio::test]
+async fn twin_replies_nobody_can_be_sent_are_bounded_by_their_bytes_too() {
+    let (world, _) = world();
+    let device = world.device("d1").await;
+    let text = "y".repeat(3900);
+    let desired: serde_json::Map<_, _> = (0..8).map(|n| (n.to_string(), text.as_str().into())).collect();
+    patch_desired(&world, &device, desired.into()).await;
+    let mut client = device_client(&world, &device).await;
+    client.attach(sender(2, "/devices/d1/twin")).await.unwrap();
+    for n in 0..32 {
+        let id = client.transfer(2, &twin_request("GET", "", Value::Ulong(n), b" ")).await;
+        client.outcome(id).await;
+    }
+    client.attach(receiver(3, "/devices/d1/twin")).await.unwrap();
+    client.credit(3, 1000).await;
+    let mut kept = 0;
+    while !is_quiet(&mut client, 3).await {
+        kept += 1;
+    }
+    let bytes = kept * 8 * text.len();
+    assert!((1..32).contains(&kept) && bytes <= 512 * 1024, "{kept} replies of {bytes} bytes were kept");
 }

@@ -18,11 +18,11 @@ use crate::{HOUR, world};
 const REPORTED: &str = "/properties/reported";
 const DESIRED: &str = "/notifications/twin/properties/desired";
 
-async fn device_client(world: &World, identity: &IdentityId) -> Raw {
+pub(crate) async fn device_client(world: &World, identity: &IdentityId) -> Raw {
     Raw::authenticated(world.connect(), &world.token(identity, HOUR)).await
 }
 
-async fn patch_desired(world: &World, identity: &IdentityId, desired: serde_json::Value) {
+pub(crate) async fn patch_desired(world: &World, identity: &IdentityId, desired: serde_json::Value) {
     let patch = TwinPatch::parse(json!({ "properties": { "desired": desired } }), Arrays::Allowed).unwrap();
     let by = world.owner::<PatchTwin>(identity.clone()).await;
     world.hub.patch_twin(by, &patch, &IfMatch::Absent).unwrap();

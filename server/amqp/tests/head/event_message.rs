@@ -1,5 +1,6 @@
 //! Events as readers get them, every value with its type on the wire (contract/eventhubs.md 5, contract/mqtt.md 11).
 
+use fe2o3_amqp_types::definitions::Fields;
 use fe2o3_amqp_types::performatives::Open;
 use fe2o3_amqp_types::primitives::{Binary, Symbol, Timestamp, Value};
 use hub::telemetry::{DeviceMessage, MessageProperties};
@@ -39,6 +40,8 @@ async fn what_the_hub_knows_stands_in_annotations_of_the_contracts_types() {
         properties: MessageProperties {
             subject: Some("thermostat".into()),
             interface_id: Some("urn:security".into()),
+            diagnostic_id: Some("trace".into()),
+            diagnostic_context: Some("a=b".into()),
             ..MessageProperties::default()
         },
         body: "{}".into(),
@@ -66,12 +69,14 @@ async fn what_the_hub_knows_stands_in_annotations_of_the_contracts_types() {
         ("dt-subject", text("thermostat")),
         ("dt-dataschema", None),
         ("iothub-interface-id", text("urn:security")),
+        ("Diagnostic-Id", text("trace")),
+        ("Correlation-Context", text("a=b")),
     ] {
         assert_eq!(message.annotation(name), value, "{name}");
     }
     let Some(Value::Map(annotations)) = message.section(0x72) else { panic!("no annotations") };
     assert!(annotations.iter().all(|(key, _)| matches!(key, Value::Symbol(_))));
-    assert_eq!(annotations.len(), 11);
+    assert_eq!(annotations.len(), 13);
 }
 
 #[tokio::test]
@@ -153,6 +158,21 @@ async fn what_a_module_sends_says_so() {
     let Some(Value::String(method)) = message.annotation("iothub-connection-auth-method") else { panic!() };
     let method: serde_json::Value = serde_json::from_str(&method).unwrap();
     assert_eq!((method["scope"].as_str(), method["type"].as_str()), (Some("module"), Some("sas")));
+}
+
+#[tokio::test]
+async fn the_model_a_device_announced_stands_on_its_events() {
+    let (world, _) = world();
+    let partition = partition(&world, "d1").await;
+    let mut client = Raw::authenticated(world.connect(), &world.token(&partition.device, HOUR)).await;
+    let mut attach = sender(2, "/devices/d1/messages/events");
+    let model = Value::String("dtmi:com:example:Thermostat;1".into());
+    attach.properties = Some(Fields::from_iter([(Symbol::from("com.microsoft:model-id"), model.clone())]));
+    client.attach(attach).await.unwrap();
+    let id = client.transfer(2, &data(b"x")).await;
+    client.outcome(id).await;
+    let message = second(&world, &partition.address).await.message;
+    assert_eq!(message.annotation("dt-dataschema"), Some(model));
 }
 
 /// Go casts ids to strings unasked.

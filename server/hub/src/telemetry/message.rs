@@ -38,6 +38,10 @@ pub struct MessageProperties {
     pub schema: Option<String>,
     /// `$.on`: the output of a module
     pub output_name: Option<String>,
+    /// `$.diagid`: the id of a distributed trace
+    pub diagnostic_id: Option<String>,
+    /// `$.diagctx`: its context
+    pub diagnostic_context: Option<String>,
     /// The sender's own properties in the order sent; `None` is a key without a value.
     pub application: Vec<(String, Option<String>)>,
 }
@@ -66,6 +70,8 @@ impl MessageProperties {
             &self.interface_id,
             &self.schema,
             &self.output_name,
+            &self.diagnostic_id,
+            &self.diagnostic_context,
         ];
         let system: usize = system.into_iter().flatten().map(String::len).sum();
         let text =
