@@ -10,6 +10,7 @@
 //! - [`amqp_spelling`]: AMQP in every legal encoding.
 //! - [`cloud_to_device`]: messages from a back end to a device, whatever that speaks; [`websocket_stream`]: MQTT in
 //!   WebSocket frames.
+//! - [`routes`]: what happens, told to readers of event hubs.
 //! - [`tiers`], [`throttles`]: what a tier lacks, and what is delayed or refused once rates and quota are enforced.
 //! - [`life`]: start, readiness, limits of connections, drain.
 
@@ -41,6 +42,8 @@ mod mqtt_misuse;
 mod rest_access;
 #[path = "protocol/rest_input.rs"]
 mod rest_input;
+#[path = "protocol/routes.rs"]
+mod routes;
 #[path = "protocol/saved_sessions.rs"]
 mod saved_sessions;
 #[path = "protocol/slow.rs"]

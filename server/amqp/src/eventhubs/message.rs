@@ -169,11 +169,8 @@ fn write_application(event: &Event, entries: &mut Entries<'_>) {
             entries.string(name).string(value);
         }
     }
-    for (name, value) in &properties.application {
-        entries.string(name).optional_string(value.as_deref());
-    }
-    for added in event.enrichments.iter().flat_map(|added| added.iter()) {
-        entries.string(&added.name).string(&added.value);
+    for (name, value) in event.application_properties() {
+        entries.string(name).optional_string(value);
     }
 }
 

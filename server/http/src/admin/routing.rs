@@ -38,7 +38,7 @@ fn parse(body: Members<'_>) -> Result<(RoutingSpec, Vec<EventHubName>), HubError
         for kind in name::UNSUPPORTED_ENDPOINTS {
             if endpoints.array(kind)?.is_some_and(|endpoints| !endpoints.is_empty()) {
                 return Err(json::invalid(format!(
-                    "Endpoints of the kind '{kind}' are not supported yet; '{}' are.",
+                    "Endpoints of the kind '{kind}' are not supported yet, '{}' are.",
                     name::EVENT_HUBS
                 )));
             }
@@ -77,7 +77,7 @@ fn parse(body: Members<'_>) -> Result<(RoutingSpec, Vec<EventHubName>), HubError
 fn is_fallback_enabled(fallback: Members<'_>) -> Result<bool, HubError> {
     let check = |member, given: Option<&str>, only: &str| match given {
         Some(given) if !given.trim().eq_ignore_ascii_case(only) => Err(json::invalid(format!(
-            "The '{member}' of the fallback route is '{}'; the only one supported is '{only}'.",
+            "The '{member}' of the fallback route is '{}', the only one supported is '{only}'.",
             shown(given)
         ))),
         _ => Ok(()),

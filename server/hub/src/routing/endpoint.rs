@@ -41,11 +41,11 @@ impl Endpoints {
             }
             if name.eq_ignore_ascii_case(hub.as_str()) {
                 return Err(invalid(format!(
-                    "'{name}' is the built-in event hub already; as an endpoint it is called '{BUILT_IN_ENDPOINT}'."
+                    "'{name}' is the built-in event hub already. As an endpoint it is called '{BUILT_IN_ENDPOINT}'."
                 )));
             }
             if event_hubs.iter().take(place).any(|other| other.as_str().eq_ignore_ascii_case(name)) {
-                return Err(invalid(format!("Two event hubs are called '{name}'; names are unique.")));
+                return Err(invalid(format!("Two event hubs are called '{name}', names are unique.")));
             }
         }
         Ok(Self { event_hubs })
@@ -54,14 +54,14 @@ impl Endpoints {
     /// Those a route or enrichment names, in their own spelling and each once; the error says what is wrong.
     pub(crate) fn named(&self, names: &[String]) -> Result<Vec<Box<str>>, String> {
         if names.is_empty() {
-            return Err(format!("it names no endpoint; '{BUILT_IN_ENDPOINT}' is the built-in one."));
+            return Err(format!("it names no endpoint. '{BUILT_IN_ENDPOINT}' is the built-in one."));
         }
         let mut found: Vec<Box<str>> = Vec::new();
         for name in names {
             let Some(endpoint) = self.all().find(|known| known.eq_ignore_ascii_case(name)) else {
                 let known = self.all().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
                 return Err(format!(
-                    "there is no endpoint '{}', only {known}; an event hub has to be configured before anything can \
+                    "there is no endpoint '{}', only {known}. An event hub has to be configured before anything can \
                      be routed to it.",
                     shown(name)
                 ));

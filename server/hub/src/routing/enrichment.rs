@@ -42,7 +42,7 @@ impl EnrichmentValue {
             return match TwinPath::parse(text) {
                 Some(path) => Ok(Self::Twin(path)),
                 None => Err(format!(
-                    "'{}' is no path into a twin; such a path goes on below $twin.tags, $twin.properties.desired or \
+                    "'{}' is no path into a twin. Such a path goes on below $twin.tags, $twin.properties.desired or \
                      $twin.properties.reported, as in $twin.tags.building.",
                     crate::json::shown(text)
                 )),

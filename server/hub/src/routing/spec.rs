@@ -154,14 +154,14 @@ impl RouteSpec {
     fn parse(&self, endpoints: &Endpoints) -> Result<Route, String> {
         let Some(source) = MessageSource::of_route(&self.source) else {
             let names = MessageSource::ALL.map(MessageSource::route_name).join(", ");
-            return Err(format!("there is no source '{}'; allowed are {names}.", shown(&self.source)));
+            return Err(format!("there is no source '{}', only {names}.", shown(&self.source)));
         };
         match self.condition.as_deref().map(str::trim) {
             None => {}
             Some(condition) if condition.eq_ignore_ascii_case("true") => {}
             Some(condition) => {
                 return Err(format!(
-                    "the condition '{}' is not supported yet; the only one that is is 'true', and a route without a \
+                    "the condition '{}' is not supported yet, only 'true' is, and a route without a \
                      condition has it.",
                     shown(condition)
                 ));
@@ -189,7 +189,7 @@ fn check_name(what: &str, name: &str) -> Result<(), HubError> {
         return Ok(());
     }
     Err(invalid(format!(
-        "The {what} is '{}'; 1 to {} letters, digits, '.', '_' and '-' are allowed.",
+        "The {what} is '{}', and 1 to {} letters, digits, '.', '_' and '-' are allowed.",
         shown(name),
         limits::ROUTING_NAME_CHARS
     )))
@@ -200,7 +200,7 @@ fn check_distinct(what: &str, name: &str, seen: &mut HashSet<String>) -> Result<
     if seen.insert(name.to_ascii_lowercase()) {
         return Ok(());
     }
-    Err(invalid(format!("The {what} '{name}' occurs twice; it has to be unique.")))
+    Err(invalid(format!("The {what} '{name}' occurs twice, it has to be unique.")))
 }
 
 fn invalid(message: String) -> HubError {

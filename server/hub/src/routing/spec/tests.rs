@@ -97,9 +97,9 @@ fn names_and_keys_keep_to_the_grammar_and_are_unique() {
         assert!(refusal(parse(vec![], vec![enrichment(bad, "v")])).contains("1 to 64 letters"), "{bad}");
     }
     let twice = refusal(parse(vec![route("r"), route("R")], vec![]));
-    assert_eq!(twice, "The name of a route 'R' occurs twice; it has to be unique.");
+    assert_eq!(twice, "The name of a route 'R' occurs twice, it has to be unique.");
     let twice = refusal(parse(vec![], vec![enrichment("k", "1"), enrichment("K", "2")]));
-    assert_eq!(twice, "The key of an enrichment 'K' occurs twice; it has to be unique.");
+    assert_eq!(twice, "The key of an enrichment 'K' occurs twice, it has to be unique.");
 }
 
 #[test]
