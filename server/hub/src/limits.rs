@@ -131,6 +131,9 @@ pub const METHODS_IN_FLIGHT: usize = 100;
 
 /// Notifications a session may leave unread before it is closed as too slow. ARCHITECTURE section 3.
 pub const MAILBOX_NOTIFICATIONS: usize = 128;
+/// Bytes of notifications a session may leave unread before it is closed as too slow; ours. One more never closes an
+/// empty box. All of [`METHODS_IN_FLIGHT`] with the largest payloads fit.
+pub const MAILBOX_BYTES: usize = 16 * 1024 * 1024;
 /// Subscriptions kept for a CleanSession=0 session; ours. The service documents 5 and is lenient.
 pub const SAVED_SUBSCRIPTIONS: usize = 50;
 /// Operations the journal remembers; ours.

@@ -35,6 +35,17 @@ pub enum Delivery {
     Closed(DisconnectReason),
 }
 
+impl Delivery {
+    /// What it keeps in memory besides itself.
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::DesiredChanged(change) => change.patch.len(),
+            Self::MethodInvoked(request) => request.payload.len(),
+            Self::Closed(_) | Self::MessagesWaiting => 0,
+        }
+    }
+}
+
 /// One change of the desired properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredChange {
@@ -87,6 +98,7 @@ pub(crate) struct Mailbox {
 #[derive(Debug, Default)]
 struct MailboxState {
     waiting: VecDeque<Delivery>,
+    waiting_bytes: usize,
     /// A flag and no entry, as nothing is lost when it is raised twice.
     messages_waiting: bool,
     wants_cloud_to_device: bool,
@@ -120,11 +132,11 @@ impl Mailbox {
         if state.closed.is_some() {
             return;
         }
-        if state.waiting.len() < limits::MAILBOX_NOTIFICATIONS {
+        if state.has_room_for(&delivery) {
+            state.waiting_bytes += delivery.size_bytes();
             state.waiting.push_back(delivery);
         } else {
-            state.closed = Some(DisconnectReason::SlowConsumer);
-            state.waiting = VecDeque::new();
+            state.close(DisconnectReason::SlowConsumer);
         }
         drop(state);
         self.arrived.notify_one();
@@ -145,15 +157,16 @@ impl Mailbox {
     pub(crate) fn withdraw(&self, id: MethodRequestId) {
         let is_it =
             |waiting: &Delivery| matches!(waiting, Delivery::MethodInvoked(request) if request.id == id);
-        self.state.lock().waiting.retain(|waiting| !is_it(waiting));
+        let state = &mut *self.state.lock();
+        if let Some(index) = state.waiting.iter().position(is_it) {
+            let withdrawn = state.waiting.remove(index);
+            state.waiting_bytes -= withdrawn.map_or(0, |delivery| delivery.size_bytes());
+        }
     }
 
     /// Overrides everything that still waits, and cannot be lost. The first reason stands.
     pub(crate) fn close(&self, reason: DisconnectReason) {
-        let mut state = self.state.lock();
-        state.closed.get_or_insert(reason);
-        state.waiting = VecDeque::new();
-        drop(state);
+        self.state.lock().close(reason);
         self.arrived.notify_one();
     }
 
@@ -186,6 +199,7 @@ impl Mailbox {
         let Some(delivery) = state.waiting.pop_front() else {
             return std::mem::take(&mut state.messages_waiting).then_some(Delivery::MessagesWaiting);
         };
+        state.waiting_bytes -= delivery.size_bytes();
         if state.waiting.is_empty() {
             state.waiting = VecDeque::new();
         }
@@ -193,9 +207,24 @@ impl Mailbox {
     }
 }
 
+impl MailboxState {
+    fn has_room_for(&self, delivery: &Delivery) -> bool {
+        self.waiting.is_empty()
+            || (self.waiting.len() < limits::MAILBOX_NOTIFICATIONS
+                && self.waiting_bytes + delivery.size_bytes() <= limits::MAILBOX_BYTES)
+    }
+
+    fn close(&mut self, reason: DisconnectReason) {
+        self.closed.get_or_insert(reason);
+        self.waiting = VecDeque::new();
+        self.waiting_bytes = 0;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::method::MethodName;
 
     fn change(version: u64) -> Delivery {
         Delivery::DesiredChanged(DesiredChange { version, patch: Bytes::new() })
@@ -247,5 +276,38 @@ mod tests {
         mailbox.push(change(900));
         mailbox.push(change(901));
         assert_eq!(mailbox.next().await, Delivery::Closed(DisconnectReason::SlowConsumer));
+    }
+
+    #[tokio::test]
+    async fn bytes_are_bounded_too_and_what_was_read_or_taken_back_makes_room() {
+        let large = |bytes| {
+            Delivery::DesiredChanged(DesiredChange { version: 1, patch: Bytes::from(vec![b' '; bytes]) })
+        };
+        let call = |id| {
+            let name = MethodName::parse("m").unwrap();
+            Delivery::MethodInvoked(MethodRequest {
+                id: MethodRequestId(id),
+                name,
+                payload: Bytes::from(vec![b' '; limits::METHOD_PAYLOAD_BYTES]),
+            })
+        };
+        let mailbox = Mailbox::default();
+        for id in 0..limits::METHODS_IN_FLIGHT as u64 {
+            mailbox.push(call(id));
+        }
+        for id in 1..limits::METHODS_IN_FLIGHT as u64 {
+            mailbox.withdraw(MethodRequestId(id));
+        }
+        mailbox.push(large(limits::MAILBOX_BYTES - limits::METHOD_PAYLOAD_BYTES));
+        assert_eq!(mailbox.next().await, call(0));
+        mailbox.push(large(limits::METHOD_PAYLOAD_BYTES));
+        assert!(matches!(mailbox.next().await, Delivery::DesiredChanged(_)));
+        mailbox.push(large(limits::MAILBOX_BYTES - limits::METHOD_PAYLOAD_BYTES));
+        mailbox.push(large(1));
+        assert_eq!(mailbox.next().await, Delivery::Closed(DisconnectReason::SlowConsumer));
+
+        let mailbox = Mailbox::default();
+        mailbox.push(large(limits::MAILBOX_BYTES + 1));
+        assert!(matches!(mailbox.next().await, Delivery::DesiredChanged(_)), "alone it passes");
     }
 }
