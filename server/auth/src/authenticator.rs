@@ -23,6 +23,7 @@ use self::refusal::{
 use crate::authorities::CertificateAuthorities;
 use crate::certificate::{CertificateFacts, PeerCertificates};
 use crate::chain;
+use crate::recent_tokens::RecentTokens;
 use crate::resource::{HostName, Reading};
 use crate::sas_token::SasToken;
 
@@ -54,13 +55,15 @@ pub struct Authenticator {
     hub: Arc<Hub>,
     hosts: Vec<HostName>,
     authorities: Arc<CertificateAuthorities>,
+    recent: RecentTokens,
 }
 
 impl Authenticator {
     /// `host_names` are the names the hub was configured with; the loopback's are always accepted besides.
     pub fn new(hub: Arc<Hub>, host_names: Vec<String>, authorities: Arc<CertificateAuthorities>) -> Self {
         let names = host_names.into_iter().chain(LOOPBACK_NAMES.map(String::from));
-        Self { hub, hosts: names.map(|name| HostName::parse(&name)).collect(), authorities }
+        let hosts = names.map(|name| HostName::parse(&name)).collect();
+        Self { hub, hosts, authorities, recent: RecentTokens::default() }
     }
 
     /// Turns a proven credential into what it allows.
@@ -88,18 +91,19 @@ impl Authenticator {
         host: Option<&str>,
         details: Details,
     ) -> Result<Arc<Grant>, HubError> {
-        match SasToken::parse(text) {
-            Ok(token) => self.authenticate(&Presented {
-                credential: Credential::Token(&token),
-                identity,
-                host,
-                details,
-            }),
-            Err(error) => {
-                let refusal = Refusal { error, identity: identity.cloned() };
-                Err(self.refuse(refusal, details, self.hub.clock().now()))
-            }
+        let present = |token: &SasToken| {
+            self.authenticate(&Presented { credential: Credential::Token(token), identity, host, details })
+        };
+        if let Some(token) = self.recent.get(text) {
+            return present(&token);
         }
+        let token = Arc::new(SasToken::parse(text).map_err(|error| {
+            let refusal = Refusal { error, identity: identity.cloned() };
+            self.refuse(refusal, details, self.hub.clock().now())
+        })?);
+        let grant = present(&token)?;
+        self.recent.keep(text, token);
+        Ok(grant)
     }
 
     /// The refusal of a client that showed no credential at all, logged and journalled like any other; `message` is
@@ -177,7 +181,7 @@ impl Authenticator {
             );
             return Err(unauthorized(Some(&identity), reason));
         }
-        check_expiry(token, &identity.to_string(), Some(&identity), at)?;
+        check_expiry(token, &identity, Some(&identity), at)?;
         check_enabled(&identity, &found)?;
         let credential = match identity.module {
             Some(_) => CredentialKind::SasModuleKey,

@@ -36,7 +36,7 @@ impl Authenticator {
             );
             return Err(unauthorized(claimed, reason));
         }
-        check_expiry(token, &format!("policy '{name}'"), claimed, at)?;
+        check_expiry(token, &format_args!("policy '{name}'"), claimed, at)?;
         let scope = match claimed {
             Some(identity) => {
                 if !policy.permissions.contains(Permissions::DEVICE_CONNECT) {

@@ -1,5 +1,7 @@
 //! Why a credential was refused, in the words of the log (PRODUCT section 6).
 
+use std::fmt;
+
 use hub::error::{ErrorCode, HubError};
 use hub::identity::{Authentication, AuthenticationMechanism};
 use hub::ids::IdentityId;
@@ -26,7 +28,7 @@ pub(super) fn unauthorized(identity: Option<&IdentityId>, reason: String) -> Ref
 
 pub(super) fn check_expiry(
     token: &SasToken,
-    signer: &str,
+    signer: &dyn fmt::Display,
     identity: Option<&IdentityId>,
     at: Timestamp,
 ) -> Result<(), Refusal> {

@@ -9,10 +9,10 @@ use std::time::Duration;
 use hub::HubConfig;
 use hub::access::{PolicyName, SymmetricKey, development_policies};
 use hub::entropy::Entropy;
-use hub::gate::operations::{CreateDevice, CreateModule};
+use hub::gate::operations::{CreateDevice, CreateModule, DeleteDevice};
 use hub::gate::{Admitted, Operation, ProtocolLabel};
 use hub::identity::{AuthenticationSpec, AuthenticationType, DeviceSpec, DeviceStatus, ModuleSpec};
-use hub::ids::{ConnectionId, HubName};
+use hub::ids::{ConnectionId, HubName, IfMatch};
 use hub::time::ManualClock;
 
 use super::*;
@@ -188,6 +188,37 @@ fn either_key_signs_and_no_other() {
         bench.token(&bench.signed("localhost/devices/d1", MODULE_KEY), Some(&d1), None),
         "neither its primary nor its secondary key",
     );
+}
+
+#[test]
+fn a_token_that_was_good_is_judged_anew_each_time() {
+    let bench = Bench::with_sas_identities();
+    let (d1, m1) = (identity("d1", None), identity("d1", Some("m1")));
+    let text = bench.signed("localhost/devices/d1", DEVICE_KEY);
+    assert!(bench.token(&text, Some(&d1), None).is_ok());
+    refused(bench.token(&text, Some(&m1), None), "neither its primary nor its secondary key");
+    refused(bench.token(&text, Some(&identity("d2", None)), None), "not for device 'd2'");
+    let as_device = |key, status| {
+        let by = bench.owner::<DeleteDevice>(d1.device.clone());
+        bench.hub.delete_device(by, &IfMatch::Any).unwrap();
+        bench.device("d1", sas(key), status);
+    };
+    as_device(MODULE_KEY, DeviceStatus::Enabled);
+    refused(bench.token(&text, Some(&d1), None), "neither its primary nor its secondary key");
+    as_device(DEVICE_KEY, DeviceStatus::Disabled);
+    refused(bench.token(&text, Some(&d1), None), "is disabled");
+    as_device(DEVICE_KEY, DeviceStatus::Enabled);
+    assert!(bench.token(&text, Some(&d1), None).is_ok());
+}
+
+#[test]
+fn one_letter_of_a_good_token_changed_makes_it_bad() {
+    let bench = Bench::with_sas_identities();
+    let text = bench.signed("localhost/devices/d1", DEVICE_KEY);
+    assert!(bench.token(&text, None, None).is_ok());
+    let later = text.replace("&se=18", "&se=19");
+    assert_ne!(later, text);
+    refused(bench.token(&later, None, None), "neither its primary nor its secondary key");
 }
 
 #[test]
