@@ -17,7 +17,7 @@ pub(crate) struct Document {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct NewSections<'a> {
     /// JSON text, empty when there are no tags.
-    pub(crate) tags: Option<&'a str>,
+    pub(crate) tags: Option<&'a [u8]>,
     pub(crate) desired: Option<&'a [u8]>,
     pub(crate) reported: Option<&'a [u8]>,
 }
@@ -28,7 +28,7 @@ impl Document {
     }
 
     /// JSON text; `None` when there are none.
-    pub(crate) fn tags(&self) -> Option<&str> {
+    pub(crate) fn tags(&self) -> Option<&[u8]> {
         let (tags, ..) = self.sections();
         (!tags.is_empty()).then_some(tags)
     }
@@ -50,22 +50,19 @@ impl Document {
 
     pub(crate) fn set(&mut self, new: NewSections<'_>) {
         let (tags, desired, reported) = self.sections();
-        let parts = [
-            new.tags.unwrap_or(tags).as_bytes(),
-            new.desired.unwrap_or(desired),
-            new.reported.unwrap_or(reported),
-        ];
+        let parts =
+            [new.tags.unwrap_or(tags), new.desired.unwrap_or(desired), new.reported.unwrap_or(reported)];
         let mut bytes = Vec::with_capacity(parts.iter().map(|part| packed_len(part)).sum());
         parts.iter().for_each(|part| put_bytes(part, &mut bytes));
         self.bytes = bytes.into();
     }
 
-    fn sections(&self) -> (&str, &[u8], &[u8]) {
+    fn sections(&self) -> (&[u8], &[u8], &[u8]) {
         if self.bytes.is_empty() {
-            return ("", &[], &[]);
+            return (&[], &[], &[]);
         }
         let mut reader = Reader::of(&self.bytes);
-        (reader.text(), reader.bytes(), reader.bytes())
+        (reader.bytes(), reader.bytes(), reader.bytes())
     }
 }
 
@@ -106,11 +103,11 @@ mod tests {
         let (one, two) = (packed(r#"{"a":1}"#), packed(r#"{"b":{"c":[2]}}"#));
         document.set(NewSections { reported: Some(&one), ..NewSections::default() });
         document.set(NewSections { desired: Some(&two), ..NewSections::default() });
-        document.set(NewSections { tags: Some(r#"{"t":1}"#), ..NewSections::default() });
-        assert_eq!(document.tags(), Some(r#"{"t":1}"#));
+        document.set(NewSections { tags: Some(br#"{"t":1}"#), ..NewSections::default() });
+        assert_eq!(document.tags(), Some(br#"{"t":1}"#.as_slice()));
         assert_eq!(shown(&document.desired()), r#"{"b":{"c":[2]},"$version":2}"#);
         assert_eq!(shown(&document.reported()), r#"{"a":1,"$version":2}"#);
-        document.set(NewSections { tags: Some(""), ..NewSections::default() });
+        document.set(NewSections { tags: Some(b""), ..NewSections::default() });
         assert_eq!(document.tags(), None);
     }
 }

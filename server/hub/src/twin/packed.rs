@@ -17,47 +17,67 @@ use indexmap::IndexSet;
 use serde_json::Value;
 
 use crate::time::Timestamp;
-use crate::twin::section::{Content, Members, Node, Section, Stamp};
+use crate::twin::section::{Content, Leaf, Members, Node, Section, Stamp};
 
 const OBJECT: u64 = 1;
 /// An object's members when it has none.
 const NO_MEMBERS: &[u8] = &[0];
 
 /// Appends a section to `out`.
-pub(crate) fn pack(section: &Section, out: &mut Vec<u8>) {
-    let mut stamps = IndexSet::from([section.stamp]);
+pub(crate) fn pack(section: &Section<'_>, out: &mut Vec<u8>) {
+    let mut stamps = StampTable::of(section.stamp);
     collect_stamps(&section.members, &mut stamps);
     put_number(section.version, out);
-    put_number(stamps.len() as u64, out);
-    for stamp in &stamps {
+    put_number(stamps.table.len() as u64, out);
+    for stamp in &stamps.table {
         out.extend_from_slice(&stamp.at.ticks().to_le_bytes());
         put_number(stamp.version.map_or(0, |version| version + 1), out);
     }
-    put_number(index_of(section.stamp, &stamps), out);
-    put_members(&section.members, &stamps, &mut Vec::new(), out);
+    put_number(stamps.place_of(section.stamp), out);
+    put_members(&section.members, &mut stamps, &mut Vec::new(), out);
 }
 
-fn collect_stamps(members: &Members, stamps: &mut IndexSet<Stamp>) {
+/// The stamps of a section, each once. Most nodes have that of the node before them.
+struct StampTable {
+    table: IndexSet<Stamp>,
+    last: (Stamp, usize),
+}
+
+impl StampTable {
+    fn of(first: Stamp) -> Self {
+        Self { table: IndexSet::from([first]), last: (first, 0) }
+    }
+
+    fn place_of(&mut self, stamp: Stamp) -> u64 {
+        if self.last.0 != stamp {
+            let (place, _) = self.table.insert_full(stamp);
+            self.last = (stamp, place);
+        }
+        self.last.1 as u64
+    }
+}
+
+fn collect_stamps(members: &Members<'_>, stamps: &mut StampTable) {
     for node in members.values() {
-        stamps.insert(node.stamp);
+        stamps.place_of(node.stamp);
         if let Content::Object(members) = &node.content {
             collect_stamps(members, stamps);
         }
     }
 }
 
-fn index_of(stamp: Stamp, stamps: &IndexSet<Stamp>) -> u64 {
-    stamps.get_index_of(&stamp).expect("every stamp was collected") as u64
-}
-
 /// `text` is where a leaf's text is made, for its length comes before it.
-fn put_members(members: &Members, stamps: &IndexSet<Stamp>, text: &mut Vec<u8>, out: &mut Vec<u8>) {
+fn put_members(members: &Members<'_>, stamps: &mut StampTable, text: &mut Vec<u8>, out: &mut Vec<u8>) {
     put_number(members.len() as u64, out);
     for (key, node) in members {
         put_bytes(key.as_bytes(), out);
-        let stamp = index_of(node.stamp, stamps) << 1;
+        let stamp = stamps.place_of(node.stamp) << 1;
         match &node.content {
-            Content::Leaf(value) => {
+            Content::Leaf(Leaf::Stored(text)) => {
+                put_number(stamp, out);
+                put_bytes(text, out);
+            }
+            Content::Leaf(Leaf::Written(value)) => {
                 put_number(stamp, out);
                 text.clear();
                 serde_json::to_writer(&mut *text, value).expect("values are JSON, and memory takes them");
@@ -108,7 +128,7 @@ pub(crate) struct PackedSection<'a> {
 }
 
 enum PackedNode<'a> {
-    Leaf(&'a str),
+    Leaf(&'a [u8]),
     Object,
 }
 
@@ -128,25 +148,23 @@ impl<'a> PackedSection<'a> {
     }
 
     /// Unpacks for a change.
-    pub(crate) fn unpack(&self) -> Section {
+    pub(crate) fn unpack(&self) -> Section<'a> {
         let members = self.unpack_members(&mut self.members.clone());
         Section { version: self.version, stamp: self.stamps[self.stamp], members }
     }
 
     /// Unpacks for a replacement of all members.
-    pub(crate) fn emptied(&self) -> Section {
+    pub(crate) fn emptied(&self) -> Section<'a> {
         Section { version: self.version, stamp: self.stamps[self.stamp], members: Members::new() }
     }
 
-    fn unpack_members(&self, reader: &mut Reader<'a>) -> Members {
+    fn unpack_members(&self, reader: &mut Reader<'a>) -> Members<'a> {
         let count = reader.number();
         let member = |_| {
-            let key = reader.text().into();
+            let key = reader.text();
             let (stamp, node) = self.node(reader);
             let content = match node {
-                PackedNode::Leaf(text) => Content::Leaf(
-                    serde_json::from_str(text).expect("a packed leaf is the JSON text we wrote"),
-                ),
+                PackedNode::Leaf(text) => Content::Leaf(Leaf::Stored(text)),
                 PackedNode::Object => Content::Object(self.unpack_members(reader)),
             };
             (key, Node { stamp: self.stamps[stamp], content })
@@ -158,7 +176,7 @@ impl<'a> PackedSection<'a> {
     fn node(&self, reader: &mut Reader<'a>) -> (usize, PackedNode<'a>) {
         let head = reader.number();
         let stamp = usize::try_from(head >> 1).expect("a stamp index fits the table");
-        let node = if head & OBJECT == 0 { PackedNode::Leaf(reader.text()) } else { PackedNode::Object };
+        let node = if head & OBJECT == 0 { PackedNode::Leaf(reader.bytes()) } else { PackedNode::Object };
         (stamp, node)
     }
 
@@ -175,7 +193,7 @@ impl<'a> PackedSection<'a> {
     }
 
     /// The JSON text of the scalar or array at a path of keys; `None` where nothing is, or an object.
-    pub(crate) fn leaf(&self, path: &[Box<str>]) -> Option<&'a str> {
+    pub(crate) fn leaf(&self, path: &[Box<str>]) -> Option<&'a [u8]> {
         let (last, parents) = path.split_last()?;
         let mut reader = self.members.clone();
         for key in parents {
@@ -190,7 +208,7 @@ impl<'a> PackedSection<'a> {
     /// Reads an object up to one of its members and that member's node.
     fn find(&self, key: &str, reader: &mut Reader<'a>) -> Option<PackedNode<'a>> {
         for _ in 0..reader.number() {
-            if reader.text() == key {
+            if reader.bytes() == key.as_bytes() {
                 return Some(self.node(reader).1);
             }
             self.skip_node(reader);
@@ -201,7 +219,7 @@ impl<'a> PackedSection<'a> {
     fn skip_node(&self, reader: &mut Reader<'a>) {
         if let (_, PackedNode::Object) = self.node(reader) {
             for _ in 0..reader.number() {
-                reader.text();
+                reader.bytes();
                 self.skip_node(reader);
             }
         }
@@ -238,9 +256,9 @@ impl<'a> PackedSection<'a> {
             if n > 0 {
                 out.push(b',');
             }
-            write_key(reader.text(), out);
+            write_key(reader.bytes(), out);
             match self.node(reader).1 {
-                PackedNode::Leaf(text) => out.extend_from_slice(text.as_bytes()),
+                PackedNode::Leaf(text) => out.extend_from_slice(text),
                 PackedNode::Object => {
                     out.push(b'{');
                     self.write_values(reader, out);
@@ -261,7 +279,7 @@ impl<'a> PackedSection<'a> {
         stamps.write(stamp, out);
         for _ in 0..reader.number() {
             out.push(b',');
-            write_key(reader.text(), out);
+            write_key(reader.bytes(), out);
             out.push(b'{');
             match self.node(reader) {
                 (stamp, PackedNode::Leaf(_)) => stamps.write(stamp, out),
@@ -293,12 +311,12 @@ impl StampTexts<'_> {
 }
 
 /// Writes `"key":`. Most keys are shown as they are; control characters no key has.
-pub(crate) fn write_key(key: &str, out: &mut Vec<u8>) {
-    if key.contains(['"', '\\']) {
-        out.extend_from_slice(Value::from(key).to_string().as_bytes());
+pub(crate) fn write_key(key: &[u8], out: &mut Vec<u8>) {
+    if key.iter().any(|byte| matches!(byte, b'"' | b'\\')) {
+        out.extend_from_slice(Value::from(String::from_utf8_lossy(key)).to_string().as_bytes());
     } else {
         out.push(b'"');
-        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(key);
         out.push(b'"');
     }
     out.push(b':');
@@ -369,119 +387,4 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    fn section(patches: &[Value]) -> Section {
-        let mut section = Section::new(Timestamp::from_unix_secs(1_767_225_600));
-        for (n, patch) in (2..).zip(patches) {
-            let stamp = Stamp {
-                at: Timestamp::from_unix_secs(1_767_225_600 + i64::from(n)),
-                version: Some(n as u64),
-            };
-            section.merge(patch.as_object().unwrap(), stamp);
-        }
-        section
-    }
-
-    fn read(bytes: &[u8]) -> PackedSection<'_> {
-        PackedSection::read(bytes, Timestamp::from_unix_secs(0))
-    }
-
-    fn shown_to_service(section: &Section) -> Value {
-        let (mut bytes, mut text) = (Vec::new(), Vec::new());
-        pack(section, &mut bytes);
-        read(&bytes).write_for_service(&mut text);
-        serde_json::from_slice(&text).unwrap()
-    }
-
-    fn shown_to_device(section: &Section) -> Value {
-        let (mut bytes, mut text) = (Vec::new(), Vec::new());
-        pack(section, &mut bytes);
-        read(&bytes).write_for_device(&mut text);
-        serde_json::from_slice(&text).unwrap()
-    }
-
-    #[test]
-    fn an_untouched_section_shows_only_when_it_was_made() {
-        let shown = shown_to_service(&section(&[]));
-        assert_eq!(
-            shown,
-            json!({"$metadata": {"$lastUpdated": "2026-01-01T00:00:00.0000000Z"}, "$version": 1})
-        );
-    }
-
-    #[test]
-    fn metadata_mirrors_the_values_and_an_array_has_one_node() {
-        let section = section(&[json!({"a": {"b": 1}, "list": [1, {"x": 2}]}), json!({"a": {"b": 2}})]);
-        let second = json!({"$lastUpdated": "2026-01-01T00:00:02.0000000Z", "$lastUpdatedVersion": 2});
-        let third = json!({"$lastUpdated": "2026-01-01T00:00:03.0000000Z", "$lastUpdatedVersion": 3});
-        let mut root = third.clone();
-        let mut a = third.clone();
-        a["b"] = third;
-        root["a"] = a;
-        root["list"] = second;
-        let expected = json!({"a": {"b": 2}, "list": [1, {"x": 2}], "$metadata": root, "$version": 3});
-        assert_eq!(shown_to_service(&section), expected);
-    }
-
-    #[test]
-    fn devices_see_values_and_version_only() {
-        let section = section(&[json!({"a\"\n": "ü", "e": {}})]);
-        let expected = json!({"a\"\n": "ü", "e": {}, "$version": 2});
-        assert_eq!(shown_to_device(&section), expected);
-        assert_eq!(shown_to_device(&self::section(&[])), json!({"$version": 1}));
-    }
-
-    #[test]
-    fn the_keys_of_a_section_are_its_own_members_only() {
-        let mut bytes = Vec::new();
-        pack(&section(&[json!({"a": {"b": {"c": 1}, "d": 2}, "e": [{"f": 3}], "g": {}})]), &mut bytes);
-        assert_eq!(read(&bytes).keys(), ["a", "e", "g"]);
-    }
-
-    #[test]
-    fn what_a_run_of_bytes_takes_is_known_before_it_is_written() {
-        for len in [0, 1, 127, 128, 16_383, 16_384] {
-            let mut out = Vec::new();
-            put_bytes(&vec![0; len], &mut out);
-            assert_eq!(packed_len(&vec![0; len]), out.len());
-        }
-    }
-
-    #[test]
-    fn a_small_twin_takes_little_more_than_its_text() {
-        let document =
-            json!({"telemetryInterval": 30, "location": {"building": "43", "floor": 1}, "on": true});
-        let mut bytes = Vec::new();
-        pack(&section(std::slice::from_ref(&document)), &mut bytes);
-        assert!(bytes.len() < document.to_string().len() + 20, "{} bytes", bytes.len());
-    }
-
-    fn value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Bool(true)),
-            any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_filter("JSON has no NaN", |f| f.is_finite()).prop_map(Value::from),
-            ".{0,8}".prop_map(Value::from),
-            Just(json!([1, "two", {"three": []}])),
-        ];
-        leaf.prop_recursive(4, 32, 6, |inner| {
-            prop::collection::hash_map(".{1,4}", inner, 0..6)
-                .prop_map(|members| Value::Object(members.into_iter().collect()))
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn packing_loses_nothing(members in prop::collection::hash_map("[a-e]{1,2}", value(), 0..6), again in value()) {
-            let first = Value::Object(members.into_iter().collect());
-            let section = section(&[first, json!({"a": again})]);
-            let mut bytes = Vec::new();
-            pack(&section, &mut bytes);
-            prop_assert_eq!(read(&bytes).unpack(), section);
-        }
-    }
-}
+mod tests;

@@ -73,7 +73,7 @@ impl TwinReader<'_> {
             TwinSection::Tags => {
                 let tags = self.document.tags()?;
                 let tags = self.tags.get_or_insert_with(|| {
-                    serde_json::from_str(tags).expect("stored tags are the JSON we wrote")
+                    serde_json::from_slice(tags).expect("stored tags are the JSON we wrote")
                 });
                 let (first, rest) = path.keys.split_first()?;
                 let found = rest.iter().try_fold(tags.get(&**first)?, |value, key| value.get(&**key))?;
@@ -83,8 +83,8 @@ impl TwinReader<'_> {
     }
 }
 
-fn of_leaf(json: &str) -> Option<Box<str>> {
-    text(&serde_json::from_str(json).expect("a packed leaf is the JSON text we wrote"))
+fn of_leaf(json: &[u8]) -> Option<Box<str>> {
+    text(&serde_json::from_slice(json).expect("a packed leaf is the JSON text we wrote"))
 }
 
 fn text(value: &Value) -> Option<Box<str>> {

@@ -1,10 +1,12 @@
 //! A section of a twin (desired or reported properties) unpacked for a change: a tree of values in which every
-//! node carries the stamp of its last write.
+//! node carries the stamp of its last write. It borrows names and values from the packed section and the patch.
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
+use crate::limits;
 use crate::time::Timestamp;
+use crate::twin::validate::{text_size, value_size};
 
 /// When a node was last written and, in desired properties, by which `$version`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,30 +16,56 @@ pub(crate) struct Stamp {
 }
 
 /// The members of an object, in the order they were first written.
-pub(crate) type Members = IndexMap<Box<str>, Node>;
+pub(crate) type Members<'a> = IndexMap<&'a str, Node<'a>>;
 
 /// A value and the stamp of its last write. Arrays are leaves: they are replaced whole.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Node {
+#[derive(Clone, Debug)]
+pub(crate) struct Node<'a> {
     pub(crate) stamp: Stamp,
-    pub(crate) content: Content,
+    pub(crate) content: Content<'a>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Content {
-    Leaf(Value),
-    Object(Members),
+#[derive(Clone, Debug)]
+pub(crate) enum Content<'a> {
+    Leaf(Leaf<'a>),
+    Object(Members<'a>),
+}
+
+/// A scalar or an array.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Leaf<'a> {
+    /// As it is stored: JSON text of ours.
+    Stored(&'a [u8]),
+    /// As a patch brings it.
+    Written(&'a Value),
+}
+
+impl Leaf<'_> {
+    /// What it counts of its section's size. Most stored values show that without being read.
+    pub(crate) fn size_bytes(self) -> usize {
+        match self {
+            Self::Written(value) => value_size(value),
+            Self::Stored(b"true" | b"false") => limits::TWIN_BOOLEAN_BYTES,
+            Self::Stored([b'-' | b'0'..=b'9', ..]) => limits::TWIN_NUMBER_BYTES,
+            Self::Stored([b'"', plain @ .., b'"']) if !plain.contains(&b'\\') => {
+                text_size(std::str::from_utf8(plain).expect("packed texts are the UTF-8 we wrote"))
+            }
+            Self::Stored(text) => {
+                value_size(&serde_json::from_slice(text).expect("a packed leaf is the JSON text we wrote"))
+            }
+        }
+    }
 }
 
 /// Desired or reported properties.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Section {
+#[derive(Clone, Debug)]
+pub(crate) struct Section<'a> {
     pub(crate) version: u64,
     pub(crate) stamp: Stamp,
-    pub(crate) members: Members,
+    pub(crate) members: Members<'a>,
 }
 
-impl Section {
+impl<'a> Section<'a> {
     /// As it is born: empty, version 1, no `$lastUpdatedVersion` (contract/rest.md 3.1, 3.2).
     pub(crate) fn new(at: Timestamp) -> Self {
         Self { version: 1, stamp: Stamp { at, version: None }, members: Members::new() }
@@ -45,17 +73,17 @@ impl Section {
 
     /// Recursive merge: objects merge, everything else replaces, null deletes (contract/rest.md 1.7). Takes the
     /// next version whatever the patch holds.
-    pub(crate) fn merge(&mut self, patch: &Map<String, Value>, stamp: Stamp) {
+    pub(crate) fn merge(&mut self, patch: &'a Map<String, Value>, stamp: Stamp) {
         self.version += 1;
         self.stamp = stamp;
         merge(&mut self.members, patch, stamp);
     }
 }
 
-fn merge(members: &mut Members, patch: &Map<String, Value>, stamp: Stamp) {
+fn merge<'a>(members: &mut Members<'a>, patch: &'a Map<String, Value>, stamp: Stamp) {
     // In one pass: removing one by one would move the rest each time.
     if patch.values().any(Value::is_null) {
-        members.retain(|key, _| !patch.get(&**key).is_some_and(Value::is_null));
+        members.retain(|key, _| !patch.get(*key).is_some_and(Value::is_null));
     }
     for (key, value) in patch {
         match value {
@@ -68,14 +96,12 @@ fn merge(members: &mut Members, patch: &Map<String, Value>, stamp: Stamp) {
                 _ => {
                     let mut fresh = Members::new();
                     merge(&mut fresh, patch, stamp);
-                    members.insert(key.as_str().into(), Node { stamp, content: Content::Object(fresh) });
+                    members.insert(key.as_str(), Node { stamp, content: Content::Object(fresh) });
                 }
             },
             scalar_or_array => {
-                members.insert(
-                    key.as_str().into(),
-                    Node { stamp, content: Content::Leaf(scalar_or_array.clone()) },
-                );
+                let content = Content::Leaf(Leaf::Written(scalar_or_array));
+                members.insert(key.as_str(), Node { stamp, content });
             }
         }
     }
@@ -115,45 +141,47 @@ mod tests {
         Stamp { at: Timestamp::from_unix_secs(i64::try_from(version).unwrap()), version: Some(version) }
     }
 
-    fn object(value: Value) -> Map<String, Value> {
+    /// Sections borrow from patches; those of a test stay until its end.
+    fn object(value: Value) -> &'static Map<String, Value> {
         match value {
-            Value::Object(object) => object,
+            Value::Object(object) => Box::leak(Box::new(object)),
             other => panic!("{other} is no object"),
         }
     }
 
-    fn values(members: &Members) -> Value {
-        let value = |node: &Node| match &node.content {
-            Content::Leaf(value) => value.clone(),
+    fn values(members: &Members<'_>) -> Value {
+        let value = |node: &Node<'_>| match &node.content {
+            Content::Leaf(Leaf::Written(value)) => (*value).clone(),
+            Content::Leaf(Leaf::Stored(text)) => serde_json::from_slice(text).unwrap(),
             Content::Object(members) => values(members),
         };
         Value::Object(members.iter().map(|(key, node)| (key.to_string(), value(node))).collect())
     }
 
-    fn section(document: Value) -> Section {
+    fn section(document: Value) -> Section<'static> {
         let mut section = Section::new(Timestamp::from_unix_secs(0));
-        section.merge(&object(document), stamp(2));
+        section.merge(object(document), stamp(2));
         section
     }
 
     #[test]
     fn null_in_a_patch_deletes_the_property_and_deleting_a_missing_one_is_no_error() {
         let mut section = section(json!({"a": 1, "b": {"c": 2}}));
-        section.merge(&object(json!({"a": null, "b": {"c": null}, "x": null})), stamp(3));
+        section.merge(object(json!({"a": null, "b": {"c": null}, "x": null})), stamp(3));
         assert_eq!(values(&section.members), json!({"b": {}}));
     }
 
     #[test]
     fn objects_merge_and_scalars_and_arrays_replace() {
         let mut section = section(json!({"a": {"b": 1, "c": [1, 2]}, "d": 5}));
-        section.merge(&object(json!({"a": {"c": [3]}, "d": {"e": 1}})), stamp(3));
+        section.merge(object(json!({"a": {"c": [3]}, "d": {"e": 1}})), stamp(3));
         assert_eq!(values(&section.members), json!({"a": {"b": 1, "c": [3]}, "d": {"e": 1}}));
     }
 
     #[test]
     fn a_write_stamps_the_node_and_its_ancestors_and_nothing_else() {
         let mut section = section(json!({"a": {"b": 1, "c": 2}, "d": 5}));
-        section.merge(&object(json!({"a": {"b": 9}})), stamp(3));
+        section.merge(object(json!({"a": {"b": 9}})), stamp(3));
         let Content::Object(a) = &section.members["a"].content else { panic!("a is an object") };
         assert_eq!(section.stamp, stamp(3));
         assert_eq!(section.members["a"].stamp, stamp(3));
@@ -163,9 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_leaf_counts_what_its_value_does() {
+        for value in [
+            json!(true),
+            json!(-1.5),
+            json!(7),
+            json!("a\"ü\n"),
+            json!("plain ü"),
+            json!(""),
+            json!([1, "two", [false, {"three": 3}]]),
+        ] {
+            let text = value.to_string();
+            let stored = Leaf::Stored(text.as_bytes()).size_bytes();
+            assert_eq!(stored, Leaf::Written(&value).size_bytes(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_removal_stamps_the_parents() {
         let mut section = section(json!({"a": {"b": 1}}));
-        section.merge(&object(json!({"a": {"b": null}})), stamp(3));
+        section.merge(object(json!({"a": {"b": null}})), stamp(3));
         assert_eq!(section.members["a"].stamp, stamp(3));
     }
 
@@ -194,18 +239,18 @@ mod tests {
         #[test]
         fn merging_twice_changes_nothing_more(start in document(), patch in with_nulls()) {
             let mut once = section(start);
-            once.merge(&object(patch.clone()), stamp(3));
+            once.merge(object(patch.clone()), stamp(3));
             let mut twice = once.clone();
-            twice.merge(&object(patch), stamp(3));
+            twice.merge(object(patch), stamp(3));
             prop_assert_eq!(values(&twice.members), values(&once.members));
         }
 
         #[test]
         fn tags_and_properties_merge_by_the_same_law(start in document(), patch in with_nulls()) {
             let mut stamped = section(start.clone());
-            stamped.merge(&object(patch.clone()), stamp(3));
-            let mut plain = object(start);
-            merge_document(&mut plain, &object(patch));
+            stamped.merge(object(patch.clone()), stamp(3));
+            let mut plain = object(start).clone();
+            merge_document(&mut plain, object(patch));
             prop_assert_eq!(values(&stamped.members), Value::Object(plain));
         }
 
@@ -213,7 +258,7 @@ mod tests {
         fn a_merge_takes_exactly_one_version(start in document(), patch in with_nulls()) {
             let mut section = section(start);
             let before = section.version;
-            section.merge(&object(patch), stamp(3));
+            section.merge(object(patch), stamp(3));
             prop_assert_eq!(section.version, before + 1);
         }
     }

@@ -14,7 +14,7 @@ use crate::twin::document::{Document, NewSections};
 use crate::twin::packed::{PackedSection, pack, write_key, write_version};
 use crate::twin::patch::{ReportedPatch, SectionPatch, TwinPatch};
 use crate::twin::section::{Content, Members, Section, Stamp, merge_document};
-use crate::twin::validate::{check_size, object_size, text_size, value_size};
+use crate::twin::validate::{check_size, object_size, text_size};
 
 /// A twin at rest: two counters and a document.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl StoredTwin {
         };
         self.etag += 1;
         self.version += 1;
-        let (tags, desired) = (tags.as_deref(), desired.as_deref());
+        let (tags, desired) = (tags.as_ref().map(String::as_bytes), desired.as_deref());
         self.document.set(NewSections { tags, desired, ..NewSections::default() });
         Ok(told)
     }
@@ -100,7 +100,7 @@ impl StoredTwin {
     fn changed_tags(&self, patch: &SectionPatch, mode: Mode) -> Result<String, HubError> {
         let mut tags = match (mode, self.document.tags()) {
             (Mode::Merge, Some(text)) => {
-                serde_json::from_str(text).expect("stored tags are the JSON we wrote")
+                serde_json::from_slice(text).expect("stored tags are the JSON we wrote")
             }
             _ => Map::new(),
         };
@@ -119,16 +119,13 @@ impl StoredTwin {
 
     /// The desired properties as they are to be, packed.
     fn changed_desired(&self, patch: &SectionPatch, change: Change<'_>) -> Result<Vec<u8>, HubError> {
-        let stored = self.document.desired();
+        let (stored, nothing) = (self.document.desired(), Map::new());
         let stamp = Stamp { at: change.at, version: Some(stored.version + 1) };
         let mut section = match (change.mode, patch) {
             (Mode::Merge, SectionPatch::Members(_)) => stored.unpack(),
             (Mode::Merge | Mode::Replace, _) => stored.emptied(),
         };
-        match patch {
-            SectionPatch::Clear => section.merge(&Map::new(), stamp),
-            SectionPatch::Members(members) => section.merge(members, stamp),
-        }
+        section.merge(if let SectionPatch::Members(members) = patch { members } else { &nothing }, stamp);
         within_limits("desired", &section)
     }
 
@@ -142,7 +139,7 @@ impl StoredTwin {
         } else {
             text.push(b'{');
             let mut write = |key: &str, value: &str| {
-                write_key(key, &mut text);
+                write_key(key.as_bytes(), &mut text);
                 text.extend_from_slice(value.as_bytes());
                 text.push(b',');
             };
@@ -180,10 +177,10 @@ impl StoredTwin {
         }
         let mut section = reported.unpack();
         section.merge(&patch.0, Stamp { at, version: None });
-        let reported = within_limits("reported", &section)?;
+        let (reported, version) = (within_limits("reported", &section)?, section.version);
         self.document.set(NewSections { reported: Some(&reported), ..NewSections::default() });
         self.version += 1;
-        Ok(section.version)
+        Ok(version)
     }
 
     /// `{"desired":{..},"reported":{..}}` without metadata, as the owner reads it (contract/rest.md 3.3).
@@ -199,7 +196,7 @@ impl StoredTwin {
 }
 
 /// Packs a section that is neither past its documented size nor past what it may take at rest.
-fn within_limits(name: &str, section: &Section) -> Result<Vec<u8>, HubError> {
+fn within_limits(name: &str, section: &Section<'_>) -> Result<Vec<u8>, HubError> {
     let size_bytes = members_size(&section.members);
     check_size(name, size_bytes, limits::PROPERTIES_BYTES)?;
     // Some bytes for every node come on top; a section of usual size is not moved while it is written.
@@ -209,9 +206,9 @@ fn within_limits(name: &str, section: &Section) -> Result<Vec<u8>, HubError> {
     Ok(bytes)
 }
 
-fn members_size(members: &Members) -> usize {
-    let content_size = |content: &Content| match content {
-        Content::Leaf(value) => value_size(value),
+fn members_size(members: &Members<'_>) -> usize {
+    let content_size = |content: &Content<'_>| match content {
+        Content::Leaf(leaf) => leaf.size_bytes(),
         Content::Object(members) => members_size(members),
     };
     members.iter().map(|(key, node)| text_size(key) + content_size(&node.content)).sum()

@@ -95,8 +95,8 @@ impl StoredTwin {
     }
 }
 
-fn stored_tags(text: &str) -> Value {
-    serde_json::from_str(text).expect("stored tags are the JSON we wrote")
+fn stored_tags(text: &[u8]) -> Value {
+    serde_json::from_slice(text).expect("stored tags are the JSON we wrote")
 }
 
 /// The stamp that every node a change wrote has.

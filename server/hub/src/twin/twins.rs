@@ -51,7 +51,7 @@ impl Twin {
 
     /// Appends the tags, a JSON object.
     pub fn write_tags(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.document.tags().unwrap_or("{}").as_bytes());
+        out.extend_from_slice(self.document.tags().unwrap_or(b"{}"));
     }
 
     /// Appends the desired properties, a JSON object with `$metadata` and `$version`.
