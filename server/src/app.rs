@@ -165,7 +165,7 @@ impl App {
             event_endpoint(config, &endpoints),
         ));
         let lifecycle = Lifecycle::default();
-        let hub_router = http_head::hub_router(HttpState {
+        let hub_api = http_head::hub_api(HttpState {
             hub: Arc::clone(&hub),
             authenticator,
             heads: Arc::new(HashMap::from([
@@ -177,7 +177,7 @@ impl App {
             cut: lifecycle.cut.clone(),
         });
         let (readiness, ready) = watch::channel(readiness(&bound, ListenerState::Starting));
-        let admin_router = http_head::admin_router(AdminState {
+        let admin_api = http_head::admin_api(AdminState {
             hub: Arc::clone(&hub),
             authorities: Arc::clone(&authorities),
             root_certificate: root.certificate().into(),
@@ -189,11 +189,11 @@ impl App {
         let accepting = self::readiness(&bound, ListenerState::Accepting);
         for Bound { name, sockets } in bound {
             let (tls, service) = match name {
-                HTTPS => (Some(Arc::clone(&https_tls)), Service::Http(hub_router.clone())),
+                HTTPS => (Some(Arc::clone(&https_tls)), Service::Http(hub_api.clone())),
                 MQTTS => (Some(Arc::clone(&stream_tls)), Service::Stream(Arc::clone(&mqtt))),
                 AMQPS => (Some(Arc::clone(&stream_tls)), Service::Stream(Arc::clone(&amqp))),
                 AMQP => (None, Service::Stream(Arc::clone(&amqp))),
-                _ => (None, Service::Http(admin_router.clone())),
+                _ => (None, Service::Http(admin_api.clone())),
             };
             let listener =
                 Listener::new(name, tls, service, *config.max_connections, accept, lifecycle.clone());

@@ -13,8 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use auth::PeerCertificates;
-use axum::Router;
-use http_head::ConnectionPermit;
+use http_head::{Api, ConnectionPermit};
 use hub::ids::ConnectionId;
 use net::{Carrier, Io, PeerInfo, StreamHead};
 use rustls::AlertDescription;
@@ -50,7 +49,7 @@ impl Lifecycle {
 #[derive(Clone, Debug)]
 pub enum Service {
     /// Requests.
-    Http(Router),
+    Http(Api),
     /// A protocol over bytes.
     Stream(Arc<dyn StreamHead>),
 }
@@ -174,8 +173,8 @@ impl Listener {
         let Some((io, carrier, certificates)) = secured else { return };
         let peer = PeerInfo { connection: conn, address: peer, carrier, certificates };
         match self.service {
-            Service::Http(router) => {
-                http::serve(io, router, peer, ConnectionPermit::new(slot), self.limits, drain).await
+            Service::Http(api) => {
+                http::serve(io, api, peer, ConnectionPermit::new(slot), self.limits, drain).await
             }
             Service::Stream(head) => {
                 head.serve(io, peer, drain).await;

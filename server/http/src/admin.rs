@@ -15,29 +15,29 @@ mod routing;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::FromRef;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use hub::Hub;
 
+use crate::api::Api;
 use crate::error::{self, Failure};
-use crate::layers::{self, same_site};
+use crate::layers::same_site;
 use crate::names::admin as path;
 use crate::openapi;
 use crate::routes::Routes;
 use crate::state::AdminState;
 
 /// Everything the admin port answers.
-pub fn admin_router(state: AdminState) -> Router {
+pub fn admin_api(state: AdminState) -> Api {
     let (hub, own_name) = (Arc::clone(&state.hub), Arc::clone(&state.host_name));
-    routes()
+    let routes = routes()
         .router
         .method_not_allowed_fallback(async || Failure::from(error::wrong_verb()))
         .fallback(async || Failure::from(error::unknown_route()))
         .with_state(state)
-        .layer(from_fn_with_state(own_name, same_site::check))
-        .layer(from_fn_with_state(hub, layers::around_admin))
+        .layer(from_fn_with_state(own_name, same_site::check));
+    Api::new(hub, routes, |request| request)
 }
 
 pub(crate) fn routes() -> Routes<AdminState> {

@@ -30,8 +30,10 @@ pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), HubError> {
 
 fn is_json_in_utf8(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let is_json = essence == names::value::JSON_ESSENCE || essence.ends_with(names::value::JSON_SUFFIX);
+    let essence = parts.next().unwrap_or_default();
+    let suffix = essence.len().checked_sub(names::value::JSON_SUFFIX.len()).and_then(|at| essence.get(at..));
+    let is_json = essence.eq_ignore_ascii_case(names::value::JSON_ESSENCE)
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(names::value::JSON_SUFFIX));
     is_json
         && parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
             !name.trim().eq_ignore_ascii_case(names::value::CHARSET)

@@ -8,9 +8,10 @@
 //! | [`path`] | spelling of the literal segments, trailing slash | |
 //! | *routing* | 404 and 405 need neither version nor credentials | |
 //!
-//! They are one layer to axum, whose own layers take several allocations each. Version and credentials are looked at
-//! when a handler extracts its `Caller`, without which it can do nothing. The admin API has [`answer`],
-//! [`rest_of_body`] and [`same_site`] only. [`body`] is not a layer: a handler reads the body when it is called.
+//! [`crate::api`] calls them one in the other: as layers of axum they would take several allocations each. Version and
+//! credentials are looked at when a handler extracts its `Caller`, without which it can do nothing. The admin API has
+//! [`answer`], [`rest_of_body`] and [`same_site`] only. [`body`] is not a layer: a handler reads the body when it is
+//! called.
 
 pub(crate) mod answer;
 pub(crate) mod body;
@@ -18,22 +19,3 @@ pub(crate) mod method_override;
 pub(crate) mod path;
 pub(crate) mod rest_of_body;
 pub(crate) mod same_site;
-
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
-use hub::Hub;
-
-/// What surrounds the routes of the service API.
-pub(crate) async fn around_service(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
-    let routed = |request| next.run(path::canonicalize(method_override::apply(request)));
-    answer::complete(&hub, request, |request| rest_of_body::forget(request, routed)).await
-}
-
-/// What surrounds the routes of the admin API.
-pub(crate) async fn around_admin(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
-    let routed = |request| next.run(request);
-    answer::complete(&hub, request, |request| rest_of_body::forget(request, routed)).await
-}

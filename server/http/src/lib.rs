@@ -1,7 +1,7 @@
 //! The HTTP head: the service's REST API, the WebSocket entrance for MQTT and AMQP, and the admin API.
 //!
 //! In reading order:
-//! - `state`: what the assembly hands in; [`hub_router`] and [`admin_router`]: what it gets.
+//! - `state`: what the assembly hands in; [`hub_api`] and [`admin_api`]: what it gets.
 //! - `layers`: what every request passes, in order, before a handler sees it.
 //! - `registry`, `twins`, `methods` and `c2d`: the service's API, one part per resource; a handler extracts, asks the
 //!   gate, calls the core, renders.
@@ -18,6 +18,7 @@
 //! ```
 
 mod admin;
+mod api;
 mod c2d;
 mod device;
 mod edge;
@@ -39,20 +40,20 @@ mod websocket;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{FromRef, Request};
-use axum::middleware::from_fn_with_state;
 use hub::Hub;
 
-pub use crate::admin::admin_router;
+pub use crate::admin::admin_api;
+pub use crate::api::Api;
 use crate::error::Failure;
+use crate::layers::{method_override, path};
 use crate::routes::Routes;
 pub use crate::state::{
     AdminState, Connection, ConnectionPermit, HttpState, Listener, ListenerState, Readiness,
 };
 
 /// Everything the HTTPS port answers: REST for services, WebSockets for devices (contract/rest.md 1).
-pub fn hub_router(state: HttpState) -> Router {
+pub fn hub_api(state: HttpState) -> Api {
     let hub = Arc::clone(&state.hub);
     let routes = calls()
         .merge(identity_calls())
@@ -61,8 +62,7 @@ pub fn hub_router(state: HttpState) -> Router {
         .method_not_allowed_fallback(wrong_verb)
         .fallback(unknown_route)
         .with_state(state);
-    // What the router matches on has to be put right before it matches.
-    Router::new().fallback_service(routes).layer(from_fn_with_state(hub, layers::around_service))
+    Api::new(hub, routes, |request| path::canonicalize(method_override::apply(request)))
 }
 
 /// Every call of the service's REST API.

@@ -11,10 +11,13 @@ use percent_encoding::percent_decode_str;
 /// What is not UTF-8 becomes U+FFFD, which no value here may hold: a parameter that was given is never overlooked.
 pub(crate) fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<Cow<'a, str>> {
     let pairs = uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let (_, value) = pairs
-        .into_iter()
-        .find(|(key, _)| percent_decode_str(key).decode_utf8_lossy().eq_ignore_ascii_case(name))?;
-    Some(percent_decode_str(value).decode_utf8_lossy())
+    let (_, value) = pairs.into_iter().find(|(key, _)| decoded(key).eq_ignore_ascii_case(name))?;
+    Some(decoded(value))
+}
+
+/// Most texts hold no escape and are what they say.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if text.contains('%') { percent_decode_str(text).decode_utf8_lossy() } else { Cow::Borrowed(text) }
 }
 
 #[cfg(test)]

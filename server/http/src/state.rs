@@ -1,4 +1,4 @@
-//! What the assembly gives the routers: shared parts of the process, nothing they could make themselves.
+//! What the assembly gives the APIs: shared parts of the process, nothing they could make themselves.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Everything [`crate::hub_router`] needs.
+/// Everything [`crate::hub_api`] needs.
 ///
 /// The accept loop adds to every request, as an axum/http extension, its `Arc<`[`Connection`]`>`; WebSocket upgrades
 /// need it, REST does without. TLS and `hyper`'s `with_upgrades()` are the accept loop's.
@@ -62,7 +62,7 @@ impl fmt::Debug for ConnectionPermit {
     }
 }
 
-/// Everything [`crate::admin_router`] needs. It is served over plain HTTP on its own listener.
+/// Everything [`crate::admin_api`] needs. It is served over plain HTTP on its own listener.
 #[derive(Clone, Debug)]
 pub struct AdminState {
     /// The core.

@@ -1,11 +1,11 @@
-//! HTTP/1.1 on one connection, with upgrades; the router behind it belongs to the HTTP head.
+//! HTTP/1.1 on one connection, with upgrades; the API behind it belongs to the HTTP head.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use http_head::{Connection, ConnectionPermit};
+use http_head::{Api, Connection, ConnectionPermit};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -13,7 +13,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use net::{Io, PeerInfo};
 use tokio_util::sync::CancellationToken;
-use tower::Service as _;
 
 use super::AcceptLimits;
 use super::write_limit::WriteLimit;
@@ -23,7 +22,7 @@ use super::write_limit::WriteLimit;
 /// at hand is answered and the connection closed.
 pub(super) async fn serve(
     io: Io,
-    router: Router,
+    api: Api,
     peer: PeerInfo,
     slot: ConnectionPermit,
     limits: AcceptLimits,
@@ -36,7 +35,8 @@ pub(super) async fn serve(
         service_fn(move |mut request: Request<Incoming>| {
             has_asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(Arc::clone(&connection));
-            router.clone().call(request)
+            let api = api.clone();
+            async move { Ok::<_, Infallible>(api.answer(request).await) }
         })
     };
     let connection = http1::Builder::new()
@@ -77,8 +77,13 @@ const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::routing::get;
-    use hub::ids::ConnectionId;
+    use hub::access::development_policies;
+    use hub::entropy::Entropy;
+    use hub::ids::{ConnectionId, HubName};
+    use hub::time::SystemClock;
+    use hub::{Hub, HubConfig};
     use net::Carrier;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
@@ -93,10 +98,12 @@ mod tests {
             carrier: Carrier::Tls,
             certificates: None,
         };
-        let router = Router::new().route("/", get(async || "ok"));
+        let config = HubConfig::new(HubName::parse("h").expect("a name"), development_policies(), 1);
+        let hub = Hub::new(config, Arc::new(SystemClock), Entropy::seeded(1));
+        let api = Api::new(hub, Router::new().route("/", get(async || "ok")), |request| request);
         let slot = ConnectionPermit::new(());
         let limits = AcceptLimits::default();
-        tokio::spawn(serve(Io::new(ours), router, peer, slot, limits, CancellationToken::new()));
+        tokio::spawn(serve(Io::new(ours), api, peer, slot, limits, CancellationToken::new()));
         theirs
     }
 

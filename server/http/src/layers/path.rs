@@ -4,6 +4,7 @@
 //! they came, still percent-encoded: a `%2F` inside an id never becomes a separator, and case counts.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use axum::extract::Request;
 use axum::http::Uri;
@@ -37,29 +38,38 @@ fn canonical_uri(uri: &Uri) -> Option<Uri> {
 /// `path` as its route spells it; `None` for a path of no route.
 fn canonical(path: &str) -> Option<Cow<'_, str>> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    let template = names::path::TEMPLATES.iter().find(|template| is_of_shape(path, template))?;
-    if segments(path, template).all(|(segment, expected)| is_id(expected) || segment == expected) {
+    let (mut segments, mut count) = ([""; SEGMENTS_MAX], 0);
+    for segment in path.split('/') {
+        *segments.get_mut(count)? = segment;
+        count += 1;
+    }
+    let segments = segments.get(..count)?;
+    let template = TEMPLATES.iter().find(|template| is_of_shape(segments, template))?;
+    let pairs = || segments.iter().copied().zip(template.iter().copied());
+    if pairs().all(|(segment, expected)| is_id(expected) || segment == expected) {
         return Some(Cow::Borrowed(path));
     }
     let spell = |(segment, expected)| if is_id(expected) { segment } else { expected };
-    Some(Cow::Owned(segments(path, template).map(spell).collect::<Vec<_>>().join("/")))
+    Some(Cow::Owned(pairs().map(spell).collect::<Vec<_>>().join("/")))
 }
 
-fn is_of_shape(path: &str, template: &str) -> bool {
-    let fits = |(segment, expected): (&str, &str)| match is_id(expected) {
+fn is_of_shape(segments: &[&str], template: &[&str]) -> bool {
+    let fits = |(segment, expected): (&&str, &&str)| match is_id(expected) {
         true => !segment.is_empty(),
         false => expected.eq_ignore_ascii_case(segment),
     };
-    path.split('/').count() == template.split('/').count() && segments(path, template).all(fits)
-}
-
-fn segments<'a>(path: &'a str, template: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    path.split('/').zip(template.split('/'))
+    segments.len() == template.len() && segments.iter().zip(template).all(fits)
 }
 
 fn is_id(expected: &str) -> bool {
     expected.starts_with('{')
 }
+
+/// The templates, split once for all requests.
+static TEMPLATES: LazyLock<Vec<Vec<&str>>> =
+    LazyLock::new(|| names::path::TEMPLATES.iter().map(|template| template.split('/').collect()).collect());
+/// Segments of the longest template, the empty one before the first slash included.
+const SEGMENTS_MAX: usize = 7;
 
 #[cfg(test)]
 mod tests {
@@ -103,6 +113,13 @@ mod tests {
     fn a_path_spelled_right_is_not_rewritten() {
         assert_eq!(canonical_uri(&Uri::from_static("/devices/D1/modules?top=5")), None);
         assert_eq!(canonical_uri(&Uri::from_static("/devices/D1/modules/")).unwrap(), "/devices/D1/modules");
+    }
+
+    #[test]
+    fn every_template_is_found_by_its_own_spelling() {
+        for template in names::path::TEMPLATES {
+            assert_eq!(canonical(template).as_deref(), Some(*template));
+        }
     }
 
     #[test]

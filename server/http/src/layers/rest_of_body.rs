@@ -15,7 +15,7 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use parking_lot::Mutex;
 
 /// Bytes of a body that are read for nothing; ours. Twice what any call takes.
@@ -33,7 +33,15 @@ where
     }
     let waits_for_go_ahead = request.headers().contains_key(header::EXPECT);
     let (parts, body) = request.into_parts();
-    let body = SharedBody::new(body);
+    let mut stream = body.into_data_stream();
+    // Most bodies come along with their head and leave nothing to read out. Asking for one is the go-ahead.
+    let at_once = if waits_for_go_ahead { None } else { stream.next().now_or_never() };
+    if let Some(Some(Ok(whole))) = &at_once
+        && stream.is_end_stream()
+    {
+        return run(Request::from_parts(parts, Body::from(whole.clone()))).await;
+    }
+    let body = SharedBody::new(stream, at_once);
     let response = run(Request::from_parts(parts, Body::from_stream(body.clone()))).await;
     if body.was_asked_for() || !waits_for_go_ahead {
         // Past the limit the connection breaks, as it would have without this layer.
@@ -48,14 +56,15 @@ struct SharedBody(Arc<Mutex<Source>>);
 
 struct Source {
     stream: BodyDataStream,
+    /// What was taken of the stream before there was anybody to read it; `None` within if that was its end.
+    taken: Option<Option<Result<Bytes, axum::Error>>>,
     was_asked_for: bool,
     has_ended: bool,
 }
 
 impl SharedBody {
-    fn new(body: Body) -> Self {
-        let stream = body.into_data_stream();
-        Self(Arc::new(Mutex::new(Source { stream, was_asked_for: false, has_ended: false })))
+    fn new(stream: BodyDataStream, taken: Option<Option<Result<Bytes, axum::Error>>>) -> Self {
+        Self(Arc::new(Mutex::new(Source { stream, taken, was_asked_for: false, has_ended: false })))
     }
 
     fn was_asked_for(&self) -> bool {
@@ -80,7 +89,10 @@ impl Stream for SharedBody {
         if source.has_ended {
             return Poll::Ready(None);
         }
-        let item = ready!(source.stream.poll_next_unpin(cx));
+        let item = match source.taken.take() {
+            Some(item) => item,
+            None => ready!(source.stream.poll_next_unpin(cx)),
+        };
         source.has_ended = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)
     }

@@ -157,7 +157,7 @@ impl World {
     async fn owner(&self, line: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         let token = self.harness.policy_token("iothubowner");
         let headers = [headers, &[("authorization", token.as_str())]].concat();
-        Answer::to(&self.harness.router, request(&versioned(line), &headers, body.into())).await
+        Answer::to(&self.harness.api, request(&versioned(line), &headers, body.into())).await
     }
 
     async fn nothing_changed(&self) {

@@ -8,7 +8,7 @@ use auth::{Authenticator, CertificateAuthorities, SasToken};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use http_head::{AdminState, HttpState, Listener, ListenerState, Readiness, admin_router, hub_router};
+use http_head::{AdminState, Api, HttpState, Listener, ListenerState, Readiness, admin_api, hub_api};
 use hub::access::{SymmetricKey, development_policies};
 use hub::entropy::Entropy;
 use hub::ids::HubName;
@@ -19,7 +19,6 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const NOW_SECS: i64 = 1_767_225_600;
@@ -31,8 +30,8 @@ pub(crate) struct Harness {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) readiness: watch::Sender<Readiness>,
     pub(crate) upgraded: TaskTracker,
-    pub(crate) router: Router,
-    pub(crate) admin: Router,
+    pub(crate) api: Api,
+    pub(crate) admin: Api,
 }
 
 impl Harness {
@@ -49,7 +48,7 @@ impl Harness {
         let names = vec!["localhost".to_owned()];
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&hub), names, Arc::clone(&authorities)));
         let upgraded = TaskTracker::new();
-        let router = hub_router(HttpState {
+        let api = hub_api(HttpState {
             hub: Arc::clone(&hub),
             authenticator: Arc::clone(&authenticator),
             heads: Arc::new(heads),
@@ -57,14 +56,20 @@ impl Harness {
             cut: CancellationToken::new(),
         });
         let (readiness, watched) = watch::channel(Readiness::default());
-        let admin = admin_router(AdminState {
+        let admin = admin_api(AdminState {
             hub: Arc::clone(&hub),
             authorities,
             root_certificate: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(),
             host_name: "localhost".into(),
             readiness: watched,
         });
-        Self { hub, authenticator, clock, readiness, upgraded, router, admin }
+        Self { hub, authenticator, clock, readiness, upgraded, api, admin }
+    }
+
+    /// The API as something `axum::serve` takes.
+    pub(crate) fn router(&self) -> Router {
+        let api = self.api.clone();
+        Router::new().fallback(async move |request: Request<Body>| api.answer(request).await)
     }
 
     /// A token over the whole hub, good for an hour.
@@ -101,7 +106,7 @@ impl Harness {
 
     /// Exactly this request.
     pub(crate) async fn raw(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        Answer::to(&self.router, request(line, headers, Body::from(body.to_owned()))).await
+        Answer::to(&self.api, request(line, headers, Body::from(body.to_owned()))).await
     }
 
     /// Exactly this request, to the admin listener.
@@ -153,8 +158,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) async fn to(router: &Router, request: Request<Body>) -> Self {
-        let response = router.clone().oneshot(request).await.unwrap();
+    pub(crate) async fn to(api: &Api, request: Request<Body>) -> Self {
+        let response = api.answer(request).await;
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         Self {

@@ -183,7 +183,7 @@ async fn bytes_that_are_no_utf8_and_bottomless_nesting_are_format_errors_too() {
     for body in [b"{\"tags\":{\"a\":\"\xff\"}}".to_vec(), deep.into_bytes()] {
         let request =
             request(&format!("PATCH /twins/d?{VERSION}"), &[("authorization", &token)], Body::from(body));
-        Answer::to(&harness.router, request).await.refused(400, "IotHubFormatError");
+        Answer::to(&harness.api, request).await.refused(400, "IotHubFormatError");
     }
 }
 
@@ -207,7 +207,7 @@ async fn a_connection_is_kept_alive_across_answers_and_errors() {
     let harness = Harness::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = harness.router.clone();
+    let router = harness.router();
     let _server =
         AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }));
     let token = harness.policy_token("iothubowner");

@@ -82,7 +82,7 @@ impl Server {
             request.extensions_mut().insert(Arc::new(Connection { peer, drain, permit }));
             std::future::ready(request)
         });
-        let router = harness.router.clone().layer(lend);
+        let router = harness.router().layer(lend);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task =
