@@ -6,7 +6,7 @@
 
 pub(crate) mod connect;
 mod idle;
-mod ingest;
+pub(crate) mod ingest;
 mod ingest_amqp;
 mod round_trip;
 
@@ -123,10 +123,10 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
 /// No figures where a target does not speak the load's protocol.
 async fn run_one(load: &str, target: &Arc<Target>, measure: Measure) -> anyhow::Result<Figures> {
     let ingest = |connections, qos, window| {
-        ingest::run(target, ingest::Shape { connections, qos, window, time: measure.time })
+        ingest::run(target, names(connections), ingest::Shape { qos, window, time: measure.time })
     };
     match load {
-        "connect" => connect::run(target, measure.connections).await,
+        "connect" => connect::run(target, names(measure.connections)).await,
         "ingest-1" => ingest(1, 1, 16).await,
         "ingest-50" => ingest(50, 1, 16).await,
         "ingest-500" => ingest(500, 1, 16).await,
@@ -144,7 +144,12 @@ async fn run_one(load: &str, target: &Arc<Target>, measure: Measure) -> anyhow::
 
 /// The devices of every load.
 pub(crate) fn names(count: usize) -> Vec<String> {
-    (0..count).map(|n| format!("device-{n:05}")).collect()
+    (0..count).map(name).collect()
+}
+
+/// One of them.
+pub(crate) fn name(n: usize) -> String {
+    format!("device-{n:05}")
 }
 
 /// Rate, latency, and what each operation cost the server.

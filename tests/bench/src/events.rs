@@ -150,7 +150,7 @@ fn shape(load: &str, target: &Target, arguments: &Arguments) -> anyhow::Result<O
 async fn run_one(target: &Arc<Target>, shape: Shape) -> anyhow::Result<Figures> {
     let ledger = Arc::new(Ledger::new(shape.connections, shape.groups));
     let readers = readers::open(target, shape.groups).await?;
-    let wires = connect::open(target, shape.connections, true).await?.wires;
+    let wires = connect::open(target, names(shape.connections), true).await?.wires;
     let span = Span::starting(shape.time);
     let stalled = shape.stall.map(|_| span);
     let mut reading = JoinSet::new();

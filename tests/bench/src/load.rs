@@ -60,7 +60,7 @@ impl Connector {
 }
 
 impl Client {
-    /// Sends a request and takes the body of a 200.
+    /// Sends a request and takes the body of its answer.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Vec<u8>> {
         let (head, body) = self.answer(request).await?;
         Ok(self.buffer.get(head..head + body).context("the whole answer was read")?.to_vec())
@@ -87,6 +87,9 @@ impl Client {
 
 fn body_bytes(head: &[u8]) -> anyhow::Result<usize> {
     let head = std::str::from_utf8(head)?;
+    if head.starts_with("HTTP/1.1 204 ") {
+        return Ok(0);
+    }
     ensure!(head.starts_with("HTTP/1.1 200 "), "{head}");
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -95,11 +98,20 @@ fn body_bytes(head: &[u8]) -> anyhow::Result<usize> {
     length.context("an answer without its length")
 }
 
-/// Asks over each of the connections, one request after another and round its own list, for as long as `time`.
-/// The connections come back. Any answer but 200 ends the run: a load with errors has no figure.
+/// When a connection has asked enough.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Until {
+    /// Its list was answered once.
+    Answered,
+    /// So much time has passed; its list begins anew.
+    Over(Duration),
+}
+
+/// Asks over each of the connections, one request of its own list after another. The connections come back. Any
+/// answer but 200 and 204 ends the run: a load with errors has no figure.
 pub(crate) async fn run(
     clients: Vec<(Client, Vec<Request>)>,
-    time: Duration,
+    until: Until,
 ) -> anyhow::Result<(Outcome, Vec<(Client, Vec<Request>)>)> {
     let begun = Instant::now();
     let mut running = JoinSet::new();
@@ -107,7 +119,11 @@ pub(crate) async fn run(
         running.spawn(async move {
             let mut operations = 0;
             for request in requests.iter().cycle() {
-                if begun.elapsed() >= time {
+                let is_enough = match until {
+                    Until::Answered => operations == requests.len() as u64,
+                    Until::Over(time) => begun.elapsed() >= time,
+                };
+                if is_enough {
                     break;
                 }
                 client.answer(request).await?;
@@ -137,6 +153,7 @@ mod tests {
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\netag: x";
         assert_eq!(body_bytes(head).unwrap(), 12);
         assert_eq!(body_bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 0").unwrap(), 0);
+        assert_eq!(body_bytes(b"HTTP/1.1 204 No Content\r\netag: x").unwrap(), 0);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! bench registry                        a hub in this process, growing to a million devices
+//! bench grow                            whole operations over TLS, against registries of a thousand to a million
 //! bench log                             an event log in this process, growing to a million events
 //! bench rest --emulator target/release/iothub-emulator
 //!                                       twins over TLS and SAS, against a bare axum handler in the same rounds
@@ -14,8 +15,8 @@
 //! ```
 //! Every run prints a table and, with `--out`, adds its rows to a file as JSON lines. Every load ends by itself.
 //!
-//! In reading order: `registry`, `log`, `rest`, `device`, `events`, `churn` and `misuse` are the runs; `load` is the
-//! HTTP client, `mqtt`, `amqp` and `wire` the devices', `servers` the processes they load and `target` the way in;
+//! In reading order: `registry`, `grow`, `log`, `rest`, `device`, `events`, `churn` and `misuse` are the runs; `load` is
+//! the HTTP client, `mqtt`, `amqp` and `wire` the devices', `servers` the processes they load and `target` the way in;
 //! `bare` and `sink` are the limits; `rows` and `histogram` what comes out, `goals` what it is held against.
 
 mod amqp;
@@ -25,6 +26,7 @@ mod device;
 mod dice;
 mod events;
 mod goals;
+mod grow;
 mod histogram;
 mod http;
 mod load;
@@ -53,9 +55,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Run {
-    /// Serves the bare handler that `rest` measures against; started by it.
+    /// Serves a bare handler that `rest` measures against; started by it.
     #[command(hide = true)]
-    Bare { state: PathBuf, body: PathBuf },
+    Bare {
+        state: PathBuf,
+        body: PathBuf,
+        #[arg(long)]
+        keeps_twins: bool,
+    },
     /// Holds rows against the goals.
     Check {
         /// What runs wrote with `--out`.
@@ -68,6 +75,8 @@ enum Run {
     Churn(churn::Arguments),
     /// Loads the emulator as devices do.
     Device(device::Arguments),
+    /// Measures whole operations against registries of growing size.
+    Grow(grow::Arguments),
     /// Loads the emulator as devices do, while back ends read what they send.
     Events(events::Arguments),
     /// Grows an event log in this process and measures it at each size.
@@ -85,10 +94,13 @@ enum Run {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().run {
-        Run::Bare { state, body } => bare::run(&state, &body).map(|()| ExitCode::SUCCESS),
+        Run::Bare { state, body, keeps_twins } => {
+            bare::run(&state, &body, keeps_twins).map(|()| ExitCode::SUCCESS)
+        }
         Run::Check { rows, goals } => goals::check(&rows, &goals),
         Run::Churn(arguments) => churn::run(&arguments),
         Run::Device(arguments) => device::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Run::Grow(arguments) => grow::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Events(arguments) => events::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Log(arguments) => log::run(&arguments).map(|()| ExitCode::SUCCESS),
         Run::Misuse(arguments) => misuse::run(&arguments),

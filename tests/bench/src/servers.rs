@@ -14,10 +14,8 @@ use tokio::time::Instant;
 
 use crate::load::Connector;
 
-/// Where the bare handler says it listens.
+/// Where a bare handler says it listens.
 pub(crate) const ADDRESS_FILE: &str = "address";
-/// Ticks of a second in `/proc/PID/stat`; the same on every Linux since 2.4.
-const TICKS_PER_SEC: f64 = 100.0;
 /// How long a process may take to listen, and how often it is looked at.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
@@ -62,14 +60,18 @@ impl Server {
         .await
     }
 
-    /// The limit: [`crate::bare`] in a process of its own, answering with `body`.
-    pub(crate) async fn bare(body: &str) -> anyhow::Result<Self> {
+    /// A limit: [`crate::bare`] in a process of its own, answering with `body` or keeping twins that begin as it.
+    pub(crate) async fn bare(body: &str, keeps_twins: bool) -> anyhow::Result<Self> {
         let state = tempfile::tempdir()?;
         let file = state.path().join("body");
         std::fs::write(&file, body)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("bare").arg(state.path()).arg(file);
-        Self::start("bare", command, state, ADDRESS_FILE, |text| text.trim().parse().ok()).await
+        if keeps_twins {
+            command.arg("--keeps-twins");
+        }
+        let name = if keeps_twins { "axum" } else { "bare" };
+        Self::start(name, command, state, ADDRESS_FILE, |text| text.trim().parse().ok()).await
     }
 
     /// The limit of the MQTT loads, with the certificate of `emulator`.
@@ -161,14 +163,16 @@ impl Server {
         self.state.path().join(name)
     }
 
-    /// User and system time so far, in seconds.
+    /// User and system time of its threads so far, in seconds. To the nanosecond, unlike the ticks of
+    /// `/proc/PID/stat`; a thread that ended would be missing, but those that serve do not end.
     pub(crate) fn cpu_secs(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
-        // The name before the last parenthesis may hold blanks; utime and stime are fields 14 and 15.
-        let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
-        let mut times = fields.split_ascii_whitespace().skip(11).take(2);
-        let mut ticks = || times.next().and_then(|text| text.parse::<f64>().ok()).context("/proc/PID/stat");
-        Ok((ticks()? + ticks()?) / TICKS_PER_SEC)
+        let mut nanos = 0.0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.pid()?))? {
+            // One that ended meanwhile is gone with its time.
+            let times = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            nanos += times.split_ascii_whitespace().next().map_or(Ok(0.0), str::parse::<f64>)?;
+        }
+        Ok(nanos / 1e9)
     }
 
     pub(crate) fn rss_mib(&self) -> anyhow::Result<f64> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Figures, figures, names};
+use super::{Figures, figures};
 use crate::histogram::Histogram;
 use crate::mqtt;
 use crate::target::Target;
@@ -15,9 +15,9 @@ use crate::wire::Wire;
 /// Connections under way at any time.
 pub(super) const AT_A_TIME: usize = 32;
 
-pub(super) async fn run(target: &Arc<Target>, connections: usize) -> anyhow::Result<Figures> {
+pub(crate) async fn run(target: &Arc<Target>, devices: Vec<String>) -> anyhow::Result<Figures> {
     let (before, begun) = (target.server.cpu_secs()?, Instant::now());
-    let opened = open(target, connections, false).await?;
+    let opened = open(target, devices, false).await?;
     figures(
         &target.server,
         &opened.latency,
@@ -34,8 +34,8 @@ pub(crate) struct Opened {
 }
 
 /// Connects devices, and keeps their connections or says goodbye.
-pub(crate) async fn open(target: &Arc<Target>, connections: usize, keep: bool) -> anyhow::Result<Opened> {
-    let (next, devices) = (Arc::new(AtomicUsize::new(0)), Arc::new(names(connections)));
+pub(crate) async fn open(target: &Arc<Target>, devices: Vec<String>, keep: bool) -> anyhow::Result<Opened> {
+    let (next, devices) = (Arc::new(AtomicUsize::new(0)), Arc::new(devices));
     let mut running = JoinSet::new();
     for _ in 0..AT_A_TIME {
         let (target, next, devices) = (Arc::clone(target), Arc::clone(&next), Arc::clone(&devices));

@@ -26,7 +26,7 @@ const OTHER_FILES: usize = 200;
 pub(super) async fn mqtt(target: &Arc<Target>, connections: usize) -> anyhow::Result<Figures> {
     enough_files(connections)?;
     let before = target.server.rss_mib()?;
-    let mut wires = connect::open(target, connections, true).await?.wires;
+    let mut wires = connect::open(target, names(connections), true).await?.wires;
     let mut figures = at_rest(target, before, connections).await?;
     if target.is_hub() {
         let wire = wires.last_mut().context("no connections")?;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Figures, connect, figures, names};
+use super::{Figures, connect, figures};
 use crate::histogram::Histogram;
 use crate::mqtt;
 use crate::target::Target;
@@ -22,12 +22,11 @@ const BATCH: usize = 64;
 const BATCHES_UNDER_WAY: usize = 2;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    pub(super) connections: usize,
-    pub(super) qos: u8,
+pub(crate) struct Shape {
+    pub(crate) qos: u8,
     /// Messages under way at QoS 1.
-    pub(super) window: u16,
-    pub(super) time: Duration,
+    pub(crate) window: u16,
+    pub(crate) time: Duration,
 }
 
 /// What counts: from the end of the warm-up to the end.
@@ -49,11 +48,11 @@ impl Span {
     }
 }
 
-pub(super) async fn run(target: &Arc<Target>, shape: Shape) -> anyhow::Result<Figures> {
-    let wires = connect::open(target, shape.connections, true).await?.wires;
+pub(crate) async fn run(target: &Arc<Target>, devices: Vec<String>, shape: Shape) -> anyhow::Result<Figures> {
+    let wires = connect::open(target, devices.clone(), true).await?.wires;
     let span = Span::starting(shape.time);
     let mut running = JoinSet::new();
-    for (wire, device) in wires.into_iter().zip(names(shape.connections)) {
+    for (wire, device) in wires.into_iter().zip(devices) {
         let topic = format!("devices/{device}/messages/events/");
         running.spawn(async move {
             match shape.qos {

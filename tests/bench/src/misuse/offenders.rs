@@ -98,7 +98,7 @@ impl Offenders {
     /// What is to be there before it begins.
     pub(super) async fn gather(&mut self) -> anyhow::Result<()> {
         if self.offence == Offence::Cut {
-            self.gathered = connect::open(&self.target, DEVICES, true).await?.wires;
+            self.gathered = connect::open(&self.target, names(DEVICES), true).await?.wires;
         }
         Ok(())
     }
