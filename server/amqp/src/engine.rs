@@ -75,6 +75,8 @@ enum Phase {
 #[derive(Debug)]
 enum SessionSlot {
     Mapped(Session),
+    /// Ended by the client, which may still settle what it had not seen when it did: rhea of `@azure/event-hubs` does.
+    Ended,
     /// Ended by us, and not yet by the client.
     Ending,
 }
@@ -185,13 +187,16 @@ impl Engine {
             FrameBody::Begin(begin) => self.on_begin(channel, &begin),
             FrameBody::End(end) => match self.sessions.remove(&channel) {
                 Some(SessionSlot::Mapped(session)) => {
+                    self.sessions.insert(channel, SessionSlot::Ended);
                     tracing::debug!(channel, error = ?end.error, "the client ends a session");
                     self.forget_session(&session);
                     self.output.end(channel, None);
                     Step::Event(Event::SessionClosed(channel))
                 }
                 Some(SessionSlot::Ending) => Step::Again,
-                None => self.fail(format!("channel {channel} has no session to end")),
+                Some(SessionSlot::Ended) | None => {
+                    self.fail(format!("channel {channel} has no session to end"))
+                }
             },
             body => self.on_session_frame(channel, body),
         }
@@ -201,7 +206,7 @@ impl Engine {
         if channel > CHANNEL_MAX {
             return self.fail(format!("channel {channel} is above the channel-max of {CHANNEL_MAX}"));
         }
-        if self.sessions.contains_key(&channel) {
+        if let Some(SessionSlot::Mapped(_) | SessionSlot::Ending) = self.sessions.get(&channel) {
             return self.fail(format!("channel {channel} has a session already"));
         }
         self.sessions.insert(channel, SessionSlot::Mapped(Session::new(begin)));
@@ -216,7 +221,10 @@ impl Engine {
         let session = match self.sessions.get_mut(&channel) {
             Some(SessionSlot::Mapped(session)) => session,
             Some(SessionSlot::Ending) => return Step::Again,
-            None => return self.fail(format!("channel {channel} has no session")),
+            Some(SessionSlot::Ended) if matches!(body, FrameBody::Disposition(_)) => return Step::Again,
+            Some(SessionSlot::Ended) | None => {
+                return self.fail(format!("channel {channel} has no session"));
+            }
         };
         let result = match body {
             FrameBody::Flow(flow) => match session.on_flow(channel, &flow, &mut self.output) {
@@ -267,7 +275,9 @@ impl Engine {
             }
             Some(SessionSlot::Mapped(_)) => {}
             Some(SessionSlot::Ending) => return Step::Again,
-            None => return self.fail(format!("channel {channel} has no session")),
+            Some(SessionSlot::Ended) | None => {
+                return self.fail(format!("channel {channel} has no session"));
+            }
         }
         let link = LinkId { channel, handle };
         // A terminus that is no source or target, such as a transaction coordinator, names no node of a hub.

@@ -77,7 +77,13 @@ pub(crate) fn read_refusal(error: &ReadError) -> Condition {
         ReadError::Disowned { .. } | ReadError::OwnedByHigherLevel { .. } => c::STOLEN,
         ReadError::TooManyReaders { .. } => c::RESOURCE_LIMIT_EXCEEDED,
     };
-    Condition::new(name, error.to_string())
+    match name {
+        // The words by which the Node client knows that trying again is of no use.
+        c::NOT_FOUND => {
+            Condition::new(name, format!("The messaging entity asked for could not be found. {error}"))
+        }
+        _ => Condition::new(name, error.to_string()),
+    }
 }
 
 /// What the links of a session are detached with when the core ends it.

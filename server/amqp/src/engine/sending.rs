@@ -81,7 +81,7 @@ impl Engine {
     fn outgoing(&self, link: LinkId) -> Option<&Outgoing> {
         match self.sessions.get(&link.channel) {
             Some(SessionSlot::Mapped(session)) => session.outgoing(link.handle),
-            Some(SessionSlot::Ending) | None => None,
+            Some(SessionSlot::Ended | SessionSlot::Ending) | None => None,
         }
     }
 

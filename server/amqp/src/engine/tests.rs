@@ -101,6 +101,30 @@ fn a_conversation_means_the_same_however_it_is_cut() {
     }
 }
 
+#[test]
+fn a_client_may_settle_in_a_session_it_has_ended_and_do_nothing_else_there() {
+    let has_failed = |more: fn(&mut Output)| {
+        let mut output = Output::new();
+        output.protocol_header(&AMQP_HEADER);
+        output.open("client");
+        output.begin(1);
+        output.end(1, None);
+        more(&mut output);
+        let mut engine = Engine::new();
+        engine.input().extend_from_slice(&output.take());
+        std::iter::from_fn(|| engine.next_event()).any(|event| matches!(event, Event::Failed(_)))
+    };
+    assert!(!has_failed(|output| output.disposition(1, true, 0, 2, &Outcome::Accepted)));
+    assert!(!has_failed(|output| {
+        output.disposition(1, true, 0, 2, &Outcome::Accepted);
+        output.begin(1);
+        output.end(1, None);
+    }));
+    assert!(has_failed(|output| output.disposition(2, true, 0, 2, &Outcome::Accepted)), "it never began");
+    assert!(has_failed(|output| output.detach(1, 0, true, None)));
+    assert!(has_failed(|output| output.end(1, None)));
+}
+
 proptest! {
     #[test]
     fn no_damage_makes_the_engine_panic(
