@@ -1,4 +1,4 @@
-//! What `tests/fuzz` calls: addresses, frames and put-token requests, with the laws that hold whatever comes.
+//! What `tests/fuzz` calls: addresses, frames, selectors and requests, with the laws that hold whatever comes.
 //! Compiled for the fuzzer and for the tests, which replay its corpus; no part of the crate.
 
 use std::sync::{Arc, LazyLock};
@@ -18,6 +18,9 @@ use crate::device::methods::Answer;
 use crate::device::telemetry::Telemetry;
 use crate::engine::message::Message;
 use crate::engine::{Engine, Event, Outcome};
+use crate::eventhubs::management::{self, Question, Refused};
+use crate::eventhubs::selector;
+use crate::names::{capabilities, link_properties};
 
 /// The address of a link.
 pub fn amqp_address(bytes: &[u8]) {
@@ -59,6 +62,31 @@ pub fn cbs_request(bytes: &[u8]) {
     assert_eq!(reply.properties.to, message.properties.reply_to);
 }
 
+/// The text of a reader's selector.
+pub fn event_selector(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(start) = selector::parse(text) else { return };
+    // Spaces round it and quotes inside mean nothing.
+    assert_eq!(selector::parse(&format!(" {text} ")), Ok(start));
+    assert_eq!(selector::parse(&text.replace('\'', "")), Ok(start));
+}
+
+/// The encoded message of a question about an event hub.
+pub fn management_request(bytes: &[u8]) {
+    let Ok(message) = Message::parse(&Bytes::copy_from_slice(bytes)) else { return };
+    let refused = match Question::parse(&message) {
+        Ok(question) => {
+            let hub = HubName::parse("test").expect("a name");
+            Refused::unknown_event_hub(question.event_hub(&hub))
+        }
+        Err(refused) => refused,
+    };
+    let reply = Message::parse(&management::Answer::Refused(refused).encode(&message))
+        .expect("what the hub writes it reads");
+    assert_eq!(reply.properties.correlation_id, message.properties.message_id);
+    assert_eq!(reply.properties.to, message.properties.reply_to);
+}
+
 fn verifier() -> Verifier<'static> {
     static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_secs(1_767_225_600)));
@@ -90,7 +118,12 @@ fn answer(event: Event, engine: &mut Engine) {
     match event {
         Event::Attach(request) => {
             let (link, receives) = (request.link, request.client_receives());
-            engine.accept(request, 4096, None);
+            let attach = request.attach();
+            let _ =
+                (attach.selector(), attach.own_address(), attach.integer_property(link_properties::EPOCH));
+            let metric = capabilities::RUNTIME_METRIC;
+            let offered = attach.desires(metric).then_some(metric);
+            engine.accept(request, 4096, offered);
             if receives {
                 // Larger than the smallest frame a client may ask for.
                 let _is_room = engine.send(link, Bytes::from_static(&[0; 700]));
@@ -107,6 +140,9 @@ fn answer(event: Event, engine: &mut Engine) {
         Event::LinkReady { link, .. } => {
             if engine.has_room(link) {
                 engine.deliver(link, [9; 16], Bytes::from_static(&[1; 700]));
+                for _ in 0..engine.credit(link).min(3) {
+                    engine.send_parts(link, &[2; 50], &Bytes::from_static(&[3; 700]));
+                }
             }
             engine.finish_drain(link);
         }
@@ -139,6 +175,16 @@ mod tests {
     #[test]
     fn the_corpus_of_conversations_holds_the_laws() {
         replay("amqp_frame", amqp_frame);
+    }
+
+    #[test]
+    fn the_corpus_of_selectors_holds_the_laws() {
+        replay("event_selector", event_selector);
+    }
+
+    #[test]
+    fn the_corpus_of_questions_holds_the_laws() {
+        replay("management_request", management_request);
     }
 
     #[test]
