@@ -283,8 +283,11 @@ async fn a_reader_that_does_not_read_its_socket_holds_no_more_than_is_written_at
     const EVENT_BYTES: usize = 10_000;
     let clock = Arc::new(ManualClock::at(Timestamp::from_unix_secs(1_767_225_600)));
     let world =
-        World::with(clock, AmqpOptions::default(), |config| config.event_retention.bytes = 4 * 200_000);
+        World::with(clock, AmqpOptions::default(), |config| config.event_retention.bytes = 4 * 2_000_000);
     let partition = partition(&world, "d1").await;
+    for _ in 0..100 {
+        send(&world, &partition.device, &"x".repeat(EVENT_BYTES)).await;
+    }
     let mut stalled = back_end(&world).await;
     stalled.attach(receiver(2, &partition.address)).await.unwrap();
     stalled.credit(2, u32::MAX).await;
@@ -292,13 +295,15 @@ async fn a_reader_that_does_not_read_its_socket_holds_no_more_than_is_written_at
     let mut other = back_end(&world).await;
     other.attach(receiver(2, &partition.address)).await.unwrap();
     other.credit(2, u32::MAX).await;
-    other.message(2).await;
+    for _ in 0..101 {
+        other.message(2).await;
+    }
     for _ in 0..1000 {
         send(&world, &partition.device, &"x".repeat(EVENT_BYTES)).await;
         other.message(2).await;
     }
     let mut numbers = Vec::new();
-    while numbers.last() != Some(&1000) {
+    while numbers.last() != Some(&1100) {
         let Some(Value::Long(number)) = stalled.message(2).await.message.annotation("x-opt-sequence-number")
         else {
             panic!("no sequence number")
