@@ -9,7 +9,7 @@
 //!   through [`world`].
 //! - [`naive`] with [`naive_registry`], [`naive_authentication`], [`naive_scope`], [`naive_twin`], [`naive_session`],
 //!   [`naive_method`], [`naive_message`]: the model, from the contract alone.
-//! - [`shown`], [`invariants`]: what is compared.
+//! - [`shown`], [`invariants`]: what is compared; [`replay`]: the hub's own events, replayed, give the same.
 
 #[path = "model/bulk.rs"]
 mod bulk;
@@ -45,6 +45,8 @@ mod naive_session;
 mod naive_twin;
 #[path = "model/registry.rs"]
 mod registry;
+#[path = "model/replay.rs"]
+mod replay;
 #[path = "model/sessions.rs"]
 mod sessions;
 #[path = "model/shown.rs"]

@@ -10,7 +10,7 @@ use hub::gate::operations::{
 use hub::ids::IdentityId;
 
 use crate::world::{SeenTwin, World};
-use crate::{ids, registry, shown, twins};
+use crate::{ids, registry, replay, shown, twins};
 
 pub(crate) fn check(world: &mut World) {
     let mut seen = std::mem::take(&mut world.seen);
@@ -21,6 +21,7 @@ pub(crate) fn check(world: &mut World) {
     statistics_equal_a_recount(world);
     nothing_that_ends_is_forgotten(world);
     every_will_went_out_once(world);
+    replay::check(world);
 }
 
 fn identities_and_twins_are_the_models(world: &World, seen: &mut BTreeMap<IdentityId, SeenTwin>) {

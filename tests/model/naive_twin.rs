@@ -158,7 +158,7 @@ pub(crate) fn merged(target: &Value, patch: &Value) -> Value {
 }
 
 /// The metadata after `patch`: every written node and all its ancestors carry `stamp`, the rest keeps its own.
-fn restamped(metadata: &Value, values: &Value, patch: &Value, stamp: &Value) -> Value {
+pub(crate) fn restamped(metadata: &Value, values: &Value, patch: &Value, stamp: &Value) -> Value {
     let mut result = stamp.clone();
     let Value::Object(patch) = patch else { return result };
     let none = Value::Null;

@@ -24,6 +24,7 @@ use hub::{Hub, HubConfig};
 use crate::caller::Caller;
 use crate::methods::Waiting;
 use crate::naive::{Naive, NaiveAuthentication, NaiveIdentity};
+use crate::replay::Replay;
 use crate::shown;
 
 /// The protocol all requests of the model name.
@@ -40,6 +41,8 @@ pub(crate) struct World {
     /// Callers of methods that wait for their answer.
     pub(crate) calls: BTreeMap<usize, Waiting>,
     pub(crate) naive: Naive,
+    /// What a reader of the hub's own events knows.
+    pub(crate) replay: Replay,
     /// The twins as they were last compared.
     pub(crate) seen: BTreeMap<IdentityId, SeenTwin>,
     pub(crate) log: Log,
@@ -71,6 +74,7 @@ impl World {
         let name = HubName::parse("model").expect("a legal name");
         let config = HubConfig::new(name, development_policies(), 4);
         let hub = Hub::new(config, Arc::clone(&clock) as _, Entropy::seeded(seed));
+        let replay = Replay::of(&hub);
         let log = Log { seed, steps: Vec::new() };
         Self {
             hub,
@@ -79,6 +83,7 @@ impl World {
             proofs: Vec::new(),
             calls: BTreeMap::new(),
             naive: Naive::at(now),
+            replay,
             seen: BTreeMap::new(),
             log,
             next_session: 0,
