@@ -8,6 +8,7 @@ import static hub.Emulator.next;
 import static hub.Emulator.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.microsoft.azure.sdk.iot.device.DeviceClient;
 import com.microsoft.azure.sdk.iot.device.IotHubClientProtocol;
@@ -19,6 +20,7 @@ import com.microsoft.azure.sdk.iot.service.messaging.AcknowledgementType;
 import com.microsoft.azure.sdk.iot.service.messaging.DeliveryAcknowledgement;
 import com.microsoft.azure.sdk.iot.service.messaging.FeedbackRecord;
 import com.microsoft.azure.sdk.iot.service.messaging.FeedbackStatusCode;
+import com.microsoft.azure.sdk.iot.service.messaging.FileUploadNotificationProcessorClient;
 import com.microsoft.azure.sdk.iot.service.messaging.IotHubServiceClientProtocol;
 import com.microsoft.azure.sdk.iot.service.messaging.MessageFeedbackProcessorClient;
 import com.microsoft.azure.sdk.iot.service.messaging.MessagingClient;
@@ -127,6 +129,17 @@ class CloudToDeviceTest {
             assertTold(message, FeedbackStatusCode.rejected);
             assertEquals(0, pending(device));
         }
+    }
+
+    /** {@code start} returns when the hub has granted the receiver. */
+    @ParameterizedTest
+    @EnumSource
+    void the_receiver_of_file_notifications_is_there(IotHubServiceClientProtocol protocol) throws Exception {
+        var processor = new FileUploadNotificationProcessorClient(
+                OWNER, protocol, notification -> AcknowledgementType.ABANDON);
+        processor.start();
+        assertTrue(processor.isRunning());
+        processor.stop();
     }
 
     @Test

@@ -10,6 +10,7 @@ import static hub.Emulator.connections;
 import static hub.Emulator.events;
 import static hub.Emulator.isConnected;
 import static hub.Emulator.newDevice;
+import static hub.Emulator.newId;
 import static hub.Emulator.next;
 import static hub.Emulator.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -23,6 +24,7 @@ import com.microsoft.azure.sdk.iot.device.IotHubMessageResult;
 import com.microsoft.azure.sdk.iot.device.Message;
 import com.microsoft.azure.sdk.iot.device.MultiplexingClient;
 import com.microsoft.azure.sdk.iot.device.transport.NoRetry;
+import com.microsoft.azure.sdk.iot.service.messaging.DeliveryAcknowledgement;
 import com.microsoft.azure.sdk.iot.service.messaging.IotHubServiceClientProtocol;
 import com.microsoft.azure.sdk.iot.service.messaging.MessagingClient;
 import com.microsoft.azure.sdk.iot.service.registry.Device;
@@ -191,9 +193,12 @@ class MultiplexingTest {
         connection.registerDeviceClients(open.stream().map(device -> device.client).toList());
     }
 
-    /** What a back end sends; the device's side has a class of the same name. */
+    /** What a back end sends that wants no feedback, of which the hub has one queue; the device's has the same name. */
     private static com.microsoft.azure.sdk.iot.service.messaging.Message message(String body) {
-        return new com.microsoft.azure.sdk.iot.service.messaging.Message(body);
+        var message = new com.microsoft.azure.sdk.iot.service.messaging.Message(body);
+        message.setMessageId(newId());
+        message.setDeliveryAcknowledgement(DeliveryAcknowledgement.None);
+        return message;
     }
 
     /** A method and a change of its twin reach the device. */
