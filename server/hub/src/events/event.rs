@@ -99,6 +99,13 @@ impl MessageSource {
     }
 }
 
+impl AddedProperty {
+    /// What it takes, for the retention by size.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.name.len() + self.value.len() + PROPERTY_OVERHEAD_BYTES
+    }
+}
+
 impl EventData {
     /// The form event hubs keep and share.
     pub(crate) fn into_shared(mut self) -> Arc<Self> {

@@ -72,7 +72,8 @@ impl Log {
             enqueued_at: data.accepted_at.max(earliest),
         };
         self.next_sequence_number += 1;
-        self.next_offset += data.size_bytes() as u64;
+        let added = enrichments.iter().flat_map(|added| added.iter()).map(AddedProperty::size_bytes);
+        self.next_offset += (data.size_bytes() + added.sum::<usize>()) as u64;
         self.last = Some(position);
         let event = Event { position, data, enrichments };
         match self.segments.back_mut() {

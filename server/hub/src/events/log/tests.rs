@@ -93,6 +93,16 @@ fn properties_count_for_retention_like_bodies_do() {
 }
 
 #[test]
+fn enrichments_count_for_retention_like_properties_do() {
+    let added = || -> Option<Arc<[AddedProperty]>> {
+        Some(Arc::new([AddedProperty { name: "name".into(), value: "v".repeat(1000).into() }]))
+    };
+    let mut log = Log::default();
+    let positions = [(); 2].map(|()| log.append(event(512, at(0)), added()));
+    assert_eq!(positions[1].offset - positions[0].offset, 512 + 4 + 1000 + 96);
+}
+
+#[test]
 fn age_takes_what_has_reached_it_and_nothing_younger() {
     let mut log = log(1000);
     log.expire(Duration::from_secs(100), at(799));
