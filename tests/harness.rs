@@ -3,12 +3,14 @@
 //!
 //! - [`emulator`]: starts one, knows its ports, makes identities through its REST API.
 //! - [`certificates`]: what people mint with OpenSSL, and what programs mint.
-//! - [`tls`], [`http`], [`mqtt`], [`amqp`]: clients; [`websocket`] carries the last two over HTTPS.
+//! - [`tls`], [`http`], [`mqtt`], [`amqp`]: clients; [`websocket`] carries the last two over HTTPS, as a
+//!   [`byte_stream`].
 //! - [`sas`]: tokens, signed here and not by the code under test.
 //! - [`neighbours`]: two well-behaved clients that must not notice what others do.
 //! - [`watch`]: time limits, and panics of tasks nobody waits for.
 
 pub(crate) mod amqp;
+pub(crate) mod byte_stream;
 pub(crate) mod certificates;
 pub(crate) mod emulator;
 pub(crate) mod http;

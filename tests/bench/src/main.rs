@@ -21,6 +21,8 @@
 
 mod amqp;
 mod bare;
+#[path = "../../harness/byte_stream.rs"]
+mod byte_stream;
 mod churn;
 mod device;
 mod dice;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use futures_util::{SinkExt as _, StreamExt as _};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -14,9 +13,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+
+use crate::byte_stream;
 
 /// Read at once; an input with more room than a few of these gives it back.
 const READ_BYTES: usize = 2048;
@@ -85,7 +85,7 @@ impl Dialler {
         Ok(Wire::new(self.tls(address).await?))
     }
 
-    /// A WebSocket with this sub-protocol, as a byte stream: one message per write.
+    /// A WebSocket with this sub-protocol.
     pub(crate) async fn dial_websocket(
         &self,
         address: SocketAddr,
@@ -96,43 +96,7 @@ impl Dialler {
         let (socket, answer) = tokio_tungstenite::client_async(request, self.tls(address).await?).await?;
         let echoed = answer.headers().get("sec-websocket-protocol").context("no sub-protocol was chosen")?;
         ensure!(echoed == protocol, "the sub-protocol came back as {echoed:?}");
-        let (ours, theirs) = tokio::io::duplex(16 * 1024);
-        tokio::spawn(carry(socket, theirs));
-        Ok(Wire::new(ours))
-    }
-}
-
-/// Bytes to messages and messages to bytes, until either side ends.
-async fn carry(
-    socket: tokio_tungstenite::WebSocketStream<TlsStream<TcpStream>>,
-    bytes: tokio::io::DuplexStream,
-) {
-    let (mut messages_out, mut messages_in) = socket.split();
-    let (mut bytes_in, mut bytes_out) = tokio::io::split(bytes);
-    let send = async {
-        let mut buffer = vec![0; READ_BYTES];
-        while let Ok(length @ 1..) = bytes_in.read(&mut buffer).await {
-            let message = buffer.get(..length).unwrap_or_default().to_vec();
-            if messages_out.send(Message::binary(message)).await.is_err() {
-                return;
-            }
-        }
-    };
-    let receive = async {
-        while let Some(Ok(message)) = messages_in.next().await {
-            let is_lost = match message {
-                Message::Binary(bytes) => bytes_out.write_all(&bytes).await.is_err(),
-                Message::Close(_) => true,
-                Message::Frame(_) | Message::Ping(_) | Message::Pong(_) | Message::Text(_) => false,
-            };
-            if is_lost {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = send => {}
-        () = receive => {}
+        Ok(Wire::new(byte_stream::of(socket)))
     }
 }
 
