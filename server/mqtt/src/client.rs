@@ -95,7 +95,7 @@ impl<'a> Client<'a> {
                 Ok(Reply::Twin { request, result })
             }
             Question::SendTelemetry { packet_id, message } => {
-                self.send_telemetry(device, *message).await?;
+                self.send_telemetry(device, message).await?;
                 Ok(Reply::TelemetryAccepted { packet_id })
             }
             Question::SettleMessage { token, how } => {
@@ -159,9 +159,14 @@ impl<'a> Client<'a> {
         }
     }
 
-    async fn send_telemetry(&self, device: &DeviceSession, message: DeviceMessage) -> Result<(), Ending> {
+    /// The message stays in its box until it is taken in: on its way it would be copied from future to future.
+    async fn send_telemetry(
+        &self,
+        device: &DeviceSession,
+        message: Box<DeviceMessage>,
+    ) -> Result<(), Ending> {
         let by = self.admit_own::<SendTelemetry>(device).await.map_err(|_logged| Ending::Refused)?;
-        self.head.hub.send_telemetry(by, message).map_err(Ending::Failed)?;
+        self.head.hub.send_telemetry(by, *message).map_err(Ending::Failed)?;
         Ok(())
     }
 

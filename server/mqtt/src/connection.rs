@@ -128,11 +128,12 @@ impl Connection<'_> {
         if self.input.is_empty() {
             return Ok(());
         }
-        let at = self.head.hub.clock().now();
+        // Once for all that was read together: a clock for each packet costs as much as decoding it.
+        let (at, read_at) = (self.head.hub.clock().now(), Instant::now());
         loop {
             let actions = match wire::decode(&mut self.input, self.session.expecting()) {
                 Ok(Some(packet)) => {
-                    self.heard = Instant::now();
+                    self.heard = read_at;
                     tracing::trace!(?packet, "received");
                     self.session.on_packet(packet, at)
                 }
