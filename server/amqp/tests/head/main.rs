@@ -10,6 +10,7 @@ mod event_hub;
 mod event_hub_questions;
 mod event_message;
 mod event_readers;
+mod event_routes;
 mod feedback;
 mod interop;
 mod methods;
