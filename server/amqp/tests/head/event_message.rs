@@ -1,12 +1,12 @@
 //! Events as readers get them, every value with its type on the wire (contract/eventhubs.md 5, contract/mqtt.md 11).
 
 use fe2o3_amqp_types::definitions::Fields;
-use fe2o3_amqp_types::performatives::Open;
+use fe2o3_amqp_types::performatives::{Begin, Flow, Open, Performative};
 use fe2o3_amqp_types::primitives::{Binary, Symbol, Timestamp, Value};
 use hub::telemetry::{DeviceMessage, MessageProperties};
 
 use crate::event_hub::{body, partition, send_message};
-use crate::raw::{Raw, Received, data, ids, open, receiver, section, sender};
+use crate::raw::{Raw, Received, begin, data, flow, ids, open, receiver, section, sender};
 use crate::service::back_end;
 use crate::world::World;
 use crate::{HOUR, world};
@@ -236,4 +236,44 @@ async fn an_event_larger_than_the_clients_frames_is_split_and_whole_again() {
         assert!(body(&received) == large, "frames of {frame_bytes}");
         assert!(frames.contains(&received.frames), "{} frames of {frame_bytes}", received.frames);
     }
+}
+
+#[tokio::test]
+async fn events_wait_for_the_sessions_window_and_come_whole_and_in_order() {
+    const WINDOW: u32 = 3;
+    let (world, _) = world();
+    let partition = partition(&world, "d1").await;
+    let bodies: Vec<String> =
+        [1, 9_000, 1, 2, 20_000, 3, 4, 5].map(|length| length.to_string().repeat(length)).into();
+    for body in &bodies {
+        let message = DeviceMessage { body: body.clone().into(), ..DeviceMessage::default() };
+        send_message(&world, &partition.device, message).await;
+    }
+    let open = Open { max_frame_size: 4096.into(), ..open() };
+    let mut client = Raw::open_with(world.connect(), open).await;
+    client.attach_pair(0, "$cbs").await;
+    client.put_token(0, &world.policy_token("service", HOUR)).await;
+    client.send(1, &Begin { incoming_window: WINDOW, ..begin() }, &[]).await;
+    client.send(1, &receiver(0, &partition.address), &[]).await;
+    let (mut frames, mut payload, mut received) = (0, Vec::new(), Vec::new());
+    while received.len() <= bodies.len() {
+        let credit = Flow { next_incoming_id: Some(frames), incoming_window: WINDOW, ..flow(0, 100) };
+        client.send(1, &credit, &[]).await;
+        // As many frames as the window lets through, until there are no more.
+        let mut room = WINDOW;
+        while room > 0 && received.len() <= bodies.len() {
+            let frame = client.next().await.unwrap();
+            let Some(Performative::Transfer(transfer)) = frame.performative else { continue };
+            (frames, room) = (frames + 1, room - 1);
+            payload.extend(frame.payload);
+            if !transfer.more {
+                received.push(std::mem::take(&mut payload));
+            }
+        }
+    }
+    let expected = std::iter::once("0").chain(bodies.iter().map(String::as_str));
+    for (payload, body) in received.iter().zip(expected) {
+        assert!(payload.ends_with(body.as_bytes()), "{} bytes instead of {}", payload.len(), body.len());
+    }
+    assert!(frames > 3 * WINDOW, "{frames}");
 }
