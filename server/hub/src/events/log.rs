@@ -111,14 +111,20 @@ impl Log {
     /// `max_bytes` together. Returns where to read on.
     pub(crate) fn read(&self, from: i64, max_events: usize, max_bytes: usize, into: &mut Vec<Event>) -> i64 {
         let from = from.max(self.begin());
-        let Some((index, skipped)) = self.find(from) else { return from };
-        let of_first = self.segments[index].events.range(skipped..);
-        let of_others = self.segments.range(index + 1..).flat_map(|segment| &segment.events);
-        let mut events = of_first.chain(of_others).take(max_events).peekable();
-        let limit =
-            events.peek().map_or(0, |first| first.position.offset.saturating_add(max_bytes.max(1) as u64));
+        let Some((first, mut skipped)) = self.find(from) else { return from };
+        let first_offset = self.segments[first].events[skipped].position.offset;
+        let limit = first_offset.saturating_add(max_bytes.max(1) as u64);
         let before = into.len();
-        into.extend(events.take_while(|event| event.position.offset < limit).cloned());
+        for segment in self.segments.range(first..) {
+            let room = max_events - (into.len() - before);
+            let within = segment.events.partition_point(|event| event.position.offset < limit);
+            let until = within.min(skipped.saturating_add(room)).max(skipped);
+            into.extend(segment.events.range(skipped..until).cloned());
+            if until < segment.events.len() {
+                break;
+            }
+            skipped = 0;
+        }
         from + i64::try_from(into.len() - before).expect("a log holds fewer events than there are numbers")
     }
 

@@ -16,6 +16,8 @@ const HANDLES: u32 = 63;
 const CREDIT: u32 = 100;
 /// How JavaScript and Go write the descriptor of a selector.
 const SELECTOR: u64 = 0x0000_468c_0000_0004;
+/// Fields of a source before its filter, the address among them.
+const FIELDS_BEFORE_FILTER: usize = 7;
 /// The mode of a sender whose messages are settled when they are sent.
 const SETTLED: u8 = 1;
 
@@ -106,7 +108,7 @@ impl Amqp {
     pub(crate) async fn event_receiver(&mut self, address: &str) -> anyhow::Result<Link> {
         let selector = Value::described(SELECTOR, Value::string("amqp.annotation.x-opt-offset > '@latest'"));
         let filter = Value::Map(vec![(Value::symbol("apache.org:selector-filter:string"), selector)]);
-        let mut source = vec![Value::Null; 7];
+        let mut source = vec![Value::Null; FIELDS_BEFORE_FILTER - 1];
         source.insert(0, Value::string(address));
         source.push(filter);
         self.attach_to(true, address, source, Value::Ubyte(SETTLED)).await
