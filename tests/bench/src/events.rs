@@ -6,9 +6,10 @@
 //! [`ledger`]: what was sent, acknowledged and read; a run that lost or doubled a message has no figure. Senders that
 //! are too far ahead of the slowest reader wait, everywhere alike, so that acknowledged and read is one rate.
 //!
-//! Each round runs four loads on each target: `events-alone` without readers, `events` with them, both as fast as it
-//! goes; `events-paced` at a fixed rate, for response times; `events-stall` at that rate while one group takes nothing
-//! for a while (the emulator only: what a broker queues for a stalled subscriber is another promise).
+//! Each round runs five loads on each target: `events-alone` without readers, `events` with them, both as fast as it
+//! goes; `paced-alone` and `events-paced` the same at a fixed rate, for response times; `events-stall` at that rate while
+//! one group takes nothing for a while (the emulator only: what a broker queues for a stalled subscriber is another
+//! promise).
 
 mod ledger;
 mod readers;
@@ -45,8 +46,12 @@ pub(crate) struct Arguments {
     /// emulator, mosquitto.
     #[arg(long, value_delimiter = ',', default_value = "mosquitto,emulator")]
     targets: Vec<String>,
-    /// events-alone, events, events-paced, events-stall.
-    #[arg(long, value_delimiter = ',', default_value = "events-alone,events,events-paced,events-stall")]
+    /// events-alone, events, paced-alone, events-paced, events-stall.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "events-alone,events,paced-alone,events-paced,events-stall"
+    )]
     loads: Vec<String>,
     #[arg(long, default_value_t = 3)]
     rounds: u64,
@@ -138,6 +143,7 @@ fn shape(load: &str, target: &Target, arguments: &Arguments) -> anyhow::Result<O
     Ok(match load {
         "events-alone" => Some(Shape { groups: 0, ..shape }),
         "events" => Some(shape),
+        "paced-alone" => Some(Shape { groups: 0, rate: Some(arguments.rate), ..shape }),
         "events-paced" => Some(Shape { rate: Some(arguments.rate), ..shape }),
         "events-stall" if target.is_hub() => {
             Some(Shape { rate: Some(arguments.rate), stall: Some(stall), time: stall, ..shape })
