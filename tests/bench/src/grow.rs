@@ -70,15 +70,20 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let rows = runtime.block_on(measure(arguments))?;
     rows::append(&rows, arguments.out.as_deref())?;
-    rows::say(&rows::table(&rows));
+    for of_kind in rows.chunk_by(|one, next| one.figures.keys().eq(next.figures.keys())) {
+        rows::say(&rows::table(of_kind));
+    }
     Ok(())
 }
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
-    let mut registries = Vec::new();
+    let (mut registries, mut memory) = (Vec::new(), Vec::new());
     for &size in &arguments.sizes {
         ensure!(size >= ROOM + CONNECTING, "a registry has {} devices at least", ROOM + CONNECTING);
-        registries.push(filled(arguments, size).await?);
+        let registry = filled(arguments, size).await?;
+        let figures = [("rss_mib", registry.target.server.rss_mib()?)];
+        memory.push(Row::new("grow-memory", "emulator", size as u64, &figures));
+        registries.push(registry);
     }
     let mut measured: Vec<Rounds> = vec![Vec::new(); arguments.loads.len()];
     for round in 1..=arguments.rounds {
@@ -98,14 +103,14 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
             move |(n, &size): (usize, &usize)| Row::new(&load, "emulator", size as u64, &grown(&rounds, n));
         arguments.sizes.iter().enumerate().map(row).collect::<Vec<_>>()
     };
-    Ok(arguments.loads.iter().zip(measured).flat_map(of_load).collect())
+    Ok(arguments.loads.iter().zip(measured).flat_map(of_load).chain(memory).collect())
 }
 
 async fn filled(arguments: &Arguments, size: usize) -> anyhow::Result<Registry> {
     let target = Target::hub(Server::emulator(&arguments.emulator).await?)?;
     let devices = size - ROOM;
     target.register(&(0..devices).map(name).collect::<Vec<_>>()).await?;
-    rows::say(&format!("{size} devices, {:.0} MiB resident", target.server.rss_mib()?));
+    rows::say(&format!("{size} devices, less {ROOM}"));
     Ok(Registry { size, devices, target: Arc::new(target), dice: Dice::of(size as u64) })
 }
 
@@ -124,7 +129,6 @@ fn grown(rounds: &Rounds, n: usize) -> Vec<(&'static str, f64)> {
         ("cpu_growth", growth("cpu_us")),
         ("per_s", over_rounds(&|round| figure(round, n, "per_s"))),
         ("per_s_growth", growth("per_s")),
-        ("rss_mib", over_rounds(&|round| figure(round, n, "rss_mib"))),
     ];
     figures.into_iter().filter_map(|(name, figure)| Some((name, figure?))).collect()
 }
@@ -178,11 +182,7 @@ impl Registry {
                 (_, clients) = pass(clients, lists).await?;
             }
         }
-        Ok(vec![
-            ("per_s", operations / secs),
-            ("cpu_us", cpu_secs * 1e6 / operations),
-            ("rss_mib", server.rss_mib()?),
-        ])
+        Ok(vec![("per_s", operations / secs), ("cpu_us", cpu_secs * 1e6 / operations)])
     }
 }
 
