@@ -138,6 +138,7 @@ pub(crate) mod management {
     pub(crate) const PARTITION_IDS: &str = "partition_ids";
     pub(crate) const PARTITION_TYPE: &str = "com.microsoft:partition";
     pub(crate) const READ: &str = "READ";
+    pub(crate) const SECURITY_TOKEN: &str = "security_token";
     pub(crate) const STATUS_CODE: &str = super::cbs::STATUS_CODE;
     pub(crate) const STATUS_DESCRIPTION: &str = super::cbs::STATUS_DESCRIPTION;
     pub(crate) const TYPE: &str = super::cbs::TYPE;

@@ -7,6 +7,7 @@ use hub::error::HubError;
 use hub::events::{EventHubProperties, PartitionProperties, ReadError};
 use hub::ids::HubName;
 
+use crate::cbs::PutError;
 use crate::engine::message::Message;
 use crate::engine::outgoing::{Body, Entry, OutgoingMessage, OutgoingProperties};
 use crate::error::status;
@@ -37,6 +38,11 @@ pub(crate) struct Refused {
     status: i32,
     condition: &'static str,
     description: String,
+}
+
+/// The token a client shows with its question; what Entra signs is left to those who put it on `$cbs`.
+pub(crate) fn security_token(request: &Message) -> Option<&str> {
+    request.application_property(names::SECURITY_TOKEN).and_then(|value| value.text())
 }
 
 impl Question {
@@ -86,6 +92,18 @@ impl Refused {
 
     pub(crate) fn unauthorized(description: String) -> Self {
         Self { status: 401, condition: conditions::UNAUTHORIZED_ACCESS, description }
+    }
+}
+
+/// A token shown with a question that was not taken.
+impl From<PutError> for Refused {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Limit(text) => {
+                Self { status: 403, condition: conditions::NOT_ALLOWED, description: text }
+            }
+            PutError::Refused(error) => error.into(),
+        }
     }
 }
 

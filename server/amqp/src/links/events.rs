@@ -91,8 +91,8 @@ impl Links<'_> {
     ) -> Result<(LinkNode, usize), Condition> {
         let receives = request.client_receives();
         match node {
+            // Java asks without a claim, and shows its token with each question.
             EventHubNode::Management => {
-                self.events_grant(None)?;
                 let node = self.exchange_node(Exchange::Management, request);
                 Ok((node, management::REQUEST_BYTES_MAX))
             }
@@ -280,7 +280,7 @@ impl Links<'_> {
     /// The encoded answer to a `$management` request.
     pub(super) async fn answer_management(&mut self, request: &Message) -> bytes::Bytes {
         let answer = match Question::parse(request) {
-            Ok(question) => self.answer_question(&question).await,
+            Ok(question) => self.answer_question(&question, management::security_token(request)).await,
             Err(refused) => Err(refused),
         };
         let answer = answer.unwrap_or_else(|refused| {
@@ -290,11 +290,16 @@ impl Links<'_> {
         answer.encode(request)
     }
 
-    async fn answer_question(&mut self, question: &Question) -> Result<Answer, Refused> {
+    async fn answer_question(&mut self, question: &Question, token: Option<&str>) -> Result<Answer, Refused> {
         let hub = &self.head.hub;
         let event_hub = question.event_hub(hub.name());
         let path = EventsPath::parse(&format!("{event_hub}/{}", segments::MANAGEMENT), hub.name());
         let path = path.ok_or_else(|| Refused::unknown_event_hub(event_hub))?;
+        if let Some(token) = token.filter(|_| self.events_grant(Some(&path)).is_err()) {
+            let (claims, verifier) = self.claims_and_verifier();
+            let grant = claims.put(token, None, None, &verifier).map_err(Refused::from)?;
+            self.has_new_claim(&grant);
+        }
         let grant = self.events_grant(Some(&path));
         let grant = grant.map_err(|condition| Refused::unauthorized(condition.description))?;
         let admitted = hub.gate().admit::<GetEventHubProperties>(&grant, path, self.details).await?;

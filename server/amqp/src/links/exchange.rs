@@ -81,11 +81,16 @@ impl Links<'_> {
             }
         };
         if let Some(grant) = grant {
-            self.was_authenticated = true;
-            self.renew_sessions(&grant);
-            self.watch_service_claims();
+            self.has_new_claim(&grant);
         }
         cbs::reply(message, status, &description)
+    }
+
+    /// A token was put, here or with a question, and was good.
+    pub(super) fn has_new_claim(&mut self, grant: &Arc<Grant>) {
+        self.was_authenticated = true;
+        self.renew_sessions(grant);
+        self.watch_service_claims();
     }
 
     fn renew_sessions(&self, grant: &Arc<Grant>) {
