@@ -20,7 +20,7 @@ use crate::twin::StoredTwin;
 pub(crate) struct Router {
     routing: Routing,
     /// In the order of [`MessageSource::ALL`].
-    targets: [Box<[Arc<Target>]>; MessageSource::ALL.len()],
+    targets: [Box<[Target]>; MessageSource::ALL.len()],
 }
 
 /// An endpoint that something is routed to.
@@ -33,8 +33,7 @@ struct Target {
 impl Router {
     /// What a hub does that nobody configured.
     pub(crate) fn unconfigured(hub_name: &HubName, event_hubs: &EventHubs) -> Self {
-        let routing = Routing::default();
-        Self::compile(routing, hub_name, event_hubs)
+        Self::compile(Routing::default(), hub_name, event_hubs)
     }
 
     /// An endpoint without its event hub gets nothing; [`Hub::set_routing`] sees to it that there is none.
@@ -45,7 +44,7 @@ impl Router {
                 name => event_hubs.get(name),
             };
             let enrichments = Enrichments::of_endpoint(endpoint, routing.enrichments(), hub_name);
-            Some(Arc::new(Target { event_hub: event_hub?, enrichments }))
+            Some(Target { event_hub: event_hub?, enrichments })
         };
         let targets = MessageSource::ALL.map(|source| {
             let routes = routing.routes().iter().filter(|route| route.is_enabled && route.source == source);
@@ -79,7 +78,7 @@ impl Router {
         last.append(event, twin);
     }
 
-    fn targets(&self, source: MessageSource) -> &[Arc<Target>] {
+    fn targets(&self, source: MessageSource) -> &[Target] {
         &self.targets[source as usize]
     }
 }
@@ -128,7 +127,11 @@ impl Hub {
             let config = EventHubConfig { name, partitions, consumer_groups: Vec::new() };
             self.event_hubs.create(config, self.clock.now())?;
         }
-        self.router.store(Arc::new(Router::compile(routing, &self.name, &self.event_hubs)));
+        let router = Router::compile(routing, &self.name, &self.event_hubs);
+        if !router.wants(MessageSource::Telemetry) {
+            tracing::warn!("no route takes device messages and the fallback route is off: they are dropped");
+        }
+        self.router.store(Arc::new(router));
         Ok(())
     }
 

@@ -161,8 +161,7 @@ impl RouteSpec {
             Some(condition) if condition.eq_ignore_ascii_case("true") => {}
             Some(condition) => {
                 return Err(format!(
-                    "the condition '{}' is not supported yet, only 'true' is, and a route without a \
-                     condition has it.",
+                    "the condition '{}' is not supported yet, only 'true' is, which may be left out.",
                     shown(condition)
                 ));
             }
