@@ -17,6 +17,7 @@ use bytes::BytesMut;
 use hub::device_session::{Delivery, DisconnectReason};
 use net::{Io, PeerInfo};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -143,6 +144,8 @@ impl Connection<'_> {
             self.carry_out(actions).await?;
             if self.output.len() >= UNSENT_BYTES {
                 self.write(drain).await?;
+                // A socket that takes much at once would let one client's large answers keep everybody else waiting.
+                yield_now().await;
             }
         }
         if self.input.is_empty() {

@@ -96,9 +96,14 @@ impl Bench {
     }
 
     pub(crate) fn accept_with(&self, certificates: Option<Arc<PeerCertificates>>) -> Client {
+        self.accept_over(PIPE_BYTES, certificates)
+    }
+
+    /// The same with so many bytes in flight.
+    pub(crate) fn accept_over(&self, bytes: usize, certificates: Option<Arc<PeerCertificates>>) -> Client {
         let number = self.connections.get() + 1;
         self.connections.set(number);
-        let (io, served) = tokio::io::duplex(PIPE_BYTES);
+        let (io, served) = tokio::io::duplex(bytes);
         let peer = PeerInfo {
             connection: ConnectionId(number),
             address: ([127, 0, 0, 1], 5000).into(),
@@ -353,6 +358,12 @@ impl Client {
     pub(crate) async fn assert_nothing_came(&mut self) {
         self.send(&PINGREQ).await;
         assert_eq!(self.next().await, "PINGRESP");
+    }
+
+    /// Takes what has come so far, or waits for something; how many bytes.
+    pub(crate) async fn arrived(&mut self) -> usize {
+        let mut bytes = Vec::with_capacity(16 * 1024 * 1024);
+        self.io.read_buf(&mut bytes).await.unwrap()
     }
 
     /// The next packet in words; "closed" at the end.

@@ -148,3 +148,23 @@ async fn others_do_not_notice() {
     bystander.send(&PINGREQ).await;
     assert_eq!(bystander.next().await, "PINGRESP");
 }
+
+#[tokio::test]
+async fn many_large_answers_to_one_client_let_the_others_in_between() {
+    let bench = Bench::new().await;
+    let long: serde_json::Map<_, _> = (0..7).map(|n| (format!("p{n}"), "x".repeat(4000).into())).collect();
+    bench.patch_desired("d", long.into()).await;
+    let mut bystander = bench.online("d/m").await;
+    // A socket that takes them all at once.
+    let mut greedy = bench.accept_over(16 * 1024 * 1024, None);
+    greedy.send(&bench.connect("d")).await;
+    assert!(greedy.next().await.starts_with("CONNACK 0"));
+    greedy.send(&Subscribe(1, &[("$iothub/twin/res/#", 0)])).await;
+    assert_eq!(greedy.next().await, "SUBACK 1 [0]");
+    let questions = Publish(0, "$iothub/twin/GET/?$rid=1", "").bytes().repeat(300);
+    greedy.send(&Raw(&questions)).await;
+    bystander.send(&PINGREQ).await;
+    assert_eq!(bystander.next().await, "PINGRESP");
+    let arrived = greedy.arrived().await;
+    assert!(arrived < 1024 * 1024, "{arrived} bytes came before one ping was answered");
+}
