@@ -9,7 +9,7 @@ const { before, test } = require('node:test');
 
 const { Registry } = require('azure-iothub');
 
-const { App } = require('./support/app');
+const { App } = require('../app');
 const certificates = require('./support/certificates');
 const hub = require('./support/hub');
 const { transports } = require('./support/story');

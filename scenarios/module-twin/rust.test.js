@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const path = require('node:path');
 const { before, test } = require('node:test');
 
-const { App } = require('./support/app');
+const { App } = require('../app');
 const { credentials } = require('./support/credentials');
 const hub = require('./support/hub');
 const { tellStory, transports } = require('./support/story');

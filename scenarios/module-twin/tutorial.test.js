@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const path = require('node:path');
 const { test } = require('node:test');
 
-const { App } = require('./support/app');
+const { App } = require('../app');
 const hub = require('./support/hub');
 const { tellStory } = require('./support/story');
 

@@ -73,6 +73,12 @@ class App {
     return this.#exit;
   }
 
+  // Ends the app without a chance to say anything.
+  kill() {
+    this.#child.kill('SIGKILL');
+    return this.#exit;
+  }
+
   #wake(ended = false) {
     for (const look of [...this.#watchers]) {
       look(ended);
