@@ -117,12 +117,15 @@ async function connects({ deviceId: device, moduleId: module }) {
   return entries.filter(({ operation }) => operation === 'Connect');
 }
 
-async function admin(path, query = {}) {
-  const response = await fetch(`${process.env.IOTHUB_EMULATOR_ADMIN_URL}${path}?${new URLSearchParams(query)}`);
+// What the admin API answers.
+async function admin(path, query = {}, options = {}) {
+  const url = `${process.env.IOTHUB_EMULATOR_ADMIN_URL}${path}?${new URLSearchParams(query)}`;
+  const response = await fetch(url, options);
+  const text = await response.text();
   if (!response.ok) {
-    throw new Error(`${response.url}: ${response.status} ${await response.text()}`);
+    throw new Error(`${url}: ${response.status} ${text}`);
   }
-  return response.json();
+  return text ? JSON.parse(text) : undefined;
 }
 
 // The next `name` event of `emitter`.
@@ -139,11 +142,13 @@ async function until(observed, what) {
     if (value) {
       return value;
     }
+    // What is observed may answer at once, and what it waits for needs a turn of the event loop.
+    await new Promise(setImmediate);
   }
   throw new Error(`${what}: not within ${PATIENCE_MS} ms`);
 }
 
 module.exports = {
-  connections, connects, createDevice, createModule, events, hostName, http, invoke, next, open, opened, ownHub,
-  ownerConnectionString, registry, report, transports, until,
+  admin, connections, connects, createDevice, createModule, events, hostName, http, invoke, next, open, opened,
+  ownHub, ownerConnectionString, registry, report, transports, until,
 };
