@@ -12,6 +12,7 @@ import com.microsoft.azure.sdk.iot.service.twin.TwinClient;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.util.List;
 import java.util.UUID;
@@ -101,12 +102,18 @@ final class Emulator {
         }
     }
 
-    private static List<JsonObject> objects(String path) throws Exception {
+    /** What the admin API answers to a request without a body. */
+    static String admin(String method, String path) throws Exception {
         URI address = URI.create(System.getenv("IOTHUB_EMULATOR_ADMIN_URL") + path);
-        var response = HTTP.send(HttpRequest.newBuilder(address).build(), BodyHandlers.ofString());
-        if (response.statusCode() != 200) {
+        var request = HttpRequest.newBuilder(address).method(method, BodyPublishers.noBody()).build();
+        var response = HTTP.send(request, BodyHandlers.ofString());
+        if (response.statusCode() / 100 != 2) {
             throw new AssertionError("%s: %s %s".formatted(address, response.statusCode(), response.body()));
         }
-        return List.of(new Gson().fromJson(response.body(), JsonObject[].class));
+        return response.body();
+    }
+
+    private static List<JsonObject> objects(String path) throws Exception {
+        return List.of(new Gson().fromJson(admin("GET", path), JsonObject[].class));
     }
 }

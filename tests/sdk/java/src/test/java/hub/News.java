@@ -1,0 +1,24 @@
+package hub;
+
+import java.util.function.BooleanSupplier;
+
+/** Something has happened: those who wait look whether it was what they wait for. */
+final class News {
+    private static final long PATIENCE_MS = 30_000;
+
+    synchronized void tell() {
+        notifyAll();
+    }
+
+    /** Waits until {@code reached}. */
+    synchronized void await(BooleanSupplier reached) throws InterruptedException {
+        long deadline = System.currentTimeMillis() + PATIENCE_MS;
+        while (!reached.getAsBoolean()) {
+            long left = deadline - System.currentTimeMillis();
+            if (left <= 0) {
+                throw new AssertionError("not within %s ms".formatted(PATIENCE_MS));
+            }
+            wait(left);
+        }
+    }
+}
