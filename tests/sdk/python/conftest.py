@@ -103,6 +103,36 @@ def module(registry, device):
     return registry.create_module_with_sas(device.device_id, "module01", "", "", "")
 
 
+class Sender:
+    """A connected device and its texts."""
+
+    def __init__(self, client, device_id):
+        self.client, self.device_id = client, device_id
+
+    def send(self, *bodies):
+        for body in bodies:
+            self.client.send_message(body)
+
+
+@pytest.fixture
+def new_sender(registry, owner, root_certificate, close_after):
+    """Connects a fresh device over MQTT."""
+
+    def make():
+        device = registry.create_device_with_sas(f"python-{uuid.uuid4()}", "", "", "enabled")
+        client = close_after(IoTHubDeviceClient.create_from_connection_string(
+            connection_string(owner, device), server_verification_cert=root_certificate))
+        client.connect()
+        return Sender(client, device.device_id)
+
+    return make
+
+
+@pytest.fixture
+def sender(new_sender):
+    return new_sender()
+
+
 @pytest.fixture
 def events():
     """What the built-in event hub holds of a device, newest first."""
@@ -197,10 +227,12 @@ def until(observed, what):
     raise AssertionError(f"{what}: not within {PATIENCE_S} s")
 
 
-def admin(path, **query):
+def admin(path, method="GET", **query):
+    """What the admin API answers, if it answers with something."""
     url = f"{os.environ['IOTHUB_EMULATOR_ADMIN_URL']}{path}?{urllib.parse.urlencode(query)}"
-    with urllib.request.urlopen(url) as response:
-        return json.load(response)
+    with urllib.request.urlopen(urllib.request.Request(url, method=method)) as response:
+        text = response.read()
+        return json.loads(text) if text else None
 
 
 def openssl(*arguments):
