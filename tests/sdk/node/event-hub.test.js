@@ -205,7 +205,6 @@ describe('the event hub', { concurrency: true }, () => {
   test('takes tokens as IoT Hub signs them, until they expire', async (t) => {
     const { device } = await deviceThatSends(t, 'm-0');
     const [{ partition }] = await events(device);
-    const tokens = { lasting: 3600, passing: 3 };
     const read = async (seconds) => {
       const expiry = Math.floor(Date.now() / 1000) + seconds;
       const token = SharedAccessSignature.create(hostName, owner.SharedAccessKeyName, owner.SharedAccessKey, expiry);
@@ -213,10 +212,10 @@ describe('the event hub', { concurrency: true }, () => {
       const client = await consumer(t, { connectionString: text, options: {} });
       return new Reading(t, client, partition, { startPosition: earliestEventPosition });
     };
-    const lasting = await read(tokens.lasting);
-    const passing = await read(tokens.passing);
-    assert.deepEqual(await lasting.through(device, 'm-0'), ['m-0']);
+    const passing = await read(8);
     assert.deepEqual(await passing.through(device, 'm-0'), ['m-0']);
+    const lasting = await read(3600);
+    assert.deepEqual(await lasting.through(device, 'm-0'), ['m-0']);
     assert.equal((await passing.refusal()).code, 'UnauthorizedError');
     assert.deepEqual(lasting.errors, []);
   });

@@ -173,7 +173,7 @@ class EventHubTest {
         open.add(beyond);
         assertCondition(AmqpErrorCondition.NOT_FOUND, beyond.refusal());
         try (var client = carrier.client("$Default").buildConsumerClient()) {
-            assertThrows(AmqpException.class, () -> client.getPartitionProperties("4"));
+            assertThrows(IllegalArgumentException.class, () -> client.getPartitionProperties("4"));
             assertEquals("3", client.getPartitionProperties("3").getId());
         }
     }

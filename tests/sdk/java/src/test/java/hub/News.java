@@ -4,7 +4,8 @@ import java.util.function.BooleanSupplier;
 
 /** Something has happened: those who wait look whether it was what they wait for. */
 final class News {
-    private static final long PATIENCE_MS = 30_000;
+    /** Processors need several rounds to share their partitions, and a busy machine takes its time over each. */
+    private static final long PATIENCE_MS = 60_000;
 
     synchronized void tell() {
         notifyAll();
