@@ -33,9 +33,7 @@ use readers::Latencies;
 
 /// How long readers may take to read what was acknowledged, after the last of it.
 const CATCH_UP: Duration = Duration::from_secs(20);
-/// How far senders may be ahead of the slowest group at full rate: less than [`RETENTION_MIB`] keeps in one partition.
-const LEAD: u64 = 15_000;
-/// What the emulator keeps: little, so that it is full before memory is looked at.
+/// What the emulator keeps: little, so that it is full before memory is looked at, and more than senders may be ahead.
 const RETENTION_MIB: u32 = 64;
 
 #[derive(clap::Args, Debug)]

@@ -12,6 +12,10 @@ use tokio::time::Instant;
 const KEPT: usize = 4096;
 /// Bytes of a body's head: device, number, nanoseconds since the ledger began.
 const HEAD_BYTES: usize = 16;
+/// Events of a group between two looks at how far it is.
+const LOOK: u64 = 256;
+/// How far senders may be ahead of the slowest group at full rate: less than the emulator keeps in one partition.
+const LEAD: u64 = 15_000;
 /// Bytes of a message's body.
 pub(super) const BODY_BYTES: usize = 256;
 
@@ -22,7 +26,7 @@ pub(super) struct Ledger {
     acknowledged: AtomicU64,
     groups: Vec<Group>,
     is_closed: AtomicBool,
-    /// Somebody has read on, or the ledger was closed.
+    /// Senders may go on, or the ledger was closed.
     moved: Notify,
 }
 
@@ -110,7 +114,8 @@ impl Ledger {
             expected.store(number + 1, Ordering::Relaxed);
         }
         let before = group.read.fetch_add(1, Ordering::Relaxed);
-        if before % 256 == 0 {
+        // Senders that wait are many: they are woken when there is room for all of them.
+        if before % LOOK == 0 && self.lag() <= LEAD / 2 {
             self.moved.notify_waiters();
         }
         let device = self.devices.get(device).context("a device of the load")?;
@@ -128,16 +133,21 @@ impl Ledger {
         Ok(Ages { since_sent, since_acknowledged })
     }
 
-    /// Waits while the slowest group is more than `lead` behind.
-    pub(super) async fn not_ahead(&self, lead: u64) {
+    /// Waits while the slowest group is more than [`LEAD`] behind.
+    pub(super) async fn not_ahead(&self) {
         loop {
             let moved = self.moved.notified();
-            let slowest = self.groups.iter().map(|group| group.read.load(Ordering::Relaxed)).min();
-            if slowest.is_none_or(|read| self.acknowledged() <= read + lead) {
+            if self.lag() <= LEAD {
                 return;
             }
             moved.await;
         }
+    }
+
+    /// How far the slowest group is behind; 0 if nobody reads.
+    fn lag(&self) -> u64 {
+        let slowest = self.groups.iter().map(|group| group.read.load(Ordering::Relaxed)).min();
+        slowest.map_or(0, |read| self.acknowledged().saturating_sub(read))
     }
 
     /// Nothing more is sent.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::LEAD;
 use super::ledger::Ledger;
 use crate::device::{Span, names};
 use crate::histogram::Histogram;
@@ -35,7 +34,7 @@ pub(super) async fn send(
     let mut pace = rate.map(|rate| Pace::new(device, ledger.devices(), rate));
     while Instant::now() < span.to {
         if pace.is_none() {
-            ledger.not_ahead(LEAD).await;
+            ledger.not_ahead().await;
         }
         let now = Instant::now();
         while next - acknowledged < WINDOW && pace.as_mut().is_none_or(|pace| pace.is_due(now)) {
