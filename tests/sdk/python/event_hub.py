@@ -4,6 +4,7 @@ reading until something has come."""
 import os
 import threading
 import uuid
+from collections import defaultdict
 
 from azure.eventhub import EventHubConsumerClient, TransportType
 from conftest import PATIENCE_S, admin
@@ -42,6 +43,7 @@ class Reading:
 
     def __init__(self, client, before=lambda context, event: None, **options):
         self.events, self.errors, self.last_enqueued = [], [], None
+        self._by_device = defaultdict(list)
         self._before = before
         self._news = threading.Condition()
         self._client = client
@@ -52,7 +54,7 @@ class Reading:
 
     def bodies(self, device_id):
         """The texts a device has sent, in the order they came."""
-        return [event.body_as_str() for event in list(self.events) if device_of(event) == device_id]
+        return [event.body_as_str() for event in list(self._by_device[device_id])]
 
     def through(self, device_id, last):
         """What the device has sent, when all that it is said to have sent last has come."""
@@ -81,6 +83,7 @@ class Reading:
         self._before(context, event)
         with self._news:
             self.events.append(event)
+            self._by_device[device_of(event)].append(event)
             self.last_enqueued = context.last_enqueued_event_properties
             self._news.notify_all()
 

@@ -3,6 +3,7 @@ their checkpoints."""
 
 import threading
 from collections import Counter
+from datetime import datetime, timezone
 
 import pytest
 from azure.eventhub._eventprocessor.in_memory_checkpoint_store import InMemoryCheckpointStore
@@ -40,14 +41,15 @@ def store():
 
 @pytest.fixture
 def process(request, store):
-    """Starts a processor; all that a test starts are of one group and share a store."""
+    """Starts a processor; all that a test starts are of one group, share a store and begin with the test."""
     group = create_consumer_group()
+    beginning = datetime.now(timezone.utc)
 
     def start(carrier="TLS", before=lambda context, event: None):
         # An owner that has left without a word is missed after 60 s; here nobody leaves so.
         client = consumer(group, carrier, checkpoint_store=store, load_balancing_interval=0.3,
                           partition_ownership_expiration_interval=60)
-        reading = Reading(client, before)
+        reading = Reading(client, before, starting_position=beginning)
         request.addfinalizer(reading.close)
         return reading
 
@@ -56,7 +58,7 @@ def process(request, store):
 
 # Over WebSocket this client waits a second for each partition that has nothing to read, one after the other.
 @pytest.mark.parametrize("carrier", [carrier for carrier in CARRIERS if carrier != "WebSocket"])
-def test_two_processors_share_the_partitions_and_one_takes_them_all_over(new_sender, events, process, store, carrier):
+def test_two_processors_share_the_partitions_and_one_takes_them_all_over(process, new_sender, events, store, carrier):
     senders = {}
     while len(senders) < 4:
         sender = new_sender()
@@ -83,7 +85,7 @@ def test_two_processors_share_the_partitions_and_one_takes_them_all_over(new_sen
     assert all_have("m-1", first, second)(), "either has processed what was sent while there were two"
 
 
-def test_a_processor_goes_on_after_its_checkpoint_and_not_before(sender, process):
+def test_a_processor_goes_on_after_its_checkpoint_and_not_before(process, sender):
     sender.send("m-0", "m-1", "m-2")
 
     def checkpoint(context, event):

@@ -119,7 +119,7 @@ def test_a_message_over_https_is_read_with_all_that_it_was_sent_with(device, pos
 
 
 def test_the_messages_of_a_batch_are_events_of_their_own(device, post, read):
-    batch = [{"body": base64.b64encode(text.encode()).decode(), "properties": {"is": text}}
+    batch = [{"body": base64.b64encode(text.encode()).decode(), "properties": {"iothub-app-is": text}}
              for text in ["first", "second"]]
     sent = now()
     post(json.dumps(batch), **{"Content-Type": "application/vnd.microsoft.iothub.json"})

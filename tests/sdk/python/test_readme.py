@@ -17,7 +17,7 @@ def test_the_lines_of_the_readme_print_what_a_device_sends(sender):
     too_late = threading.Timer(PATIENCE_S, program.kill)
     too_late.start()
     try:
-        assert f"{sender.device_id} hello\n" in program.stdout
+        assert f"{sender.device_id} b'hello'\n" in program.stdout
     finally:
         too_late.cancel()
         program.kill()

@@ -16,6 +16,7 @@ import com.microsoft.azure.sdk.iot.device.IotHubClientProtocol;
 import com.microsoft.azure.sdk.iot.device.Message;
 import com.microsoft.azure.sdk.iot.service.registry.Device;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -39,6 +40,7 @@ import reactor.core.publisher.Mono;
 @Execution(ExecutionMode.CONCURRENT)
 class EventProcessorTest {
     private final List<AutoCloseable> open = new ArrayList<>();
+    private final Instant beginning = Instant.now();
     private final News news = new News();
     private final MemoryStore store = new MemoryStore();
 
@@ -115,7 +117,7 @@ class EventProcessorTest {
                 .checkpointStore(store)
                 .loadBalancingUpdateInterval(Duration.ofMillis(300))
                 .partitionOwnershipExpirationInterval(Duration.ofMinutes(1))
-                .initialPartitionEventPosition(partition -> EventPosition.earliest())
+                .initialPartitionEventPosition(partition -> EventPosition.fromEnqueuedTime(beginning))
                 .loadBalancingStrategy(LoadBalancingStrategy.GREEDY)
                 .processEvent(context -> {
                     process.accept(context);
