@@ -102,6 +102,11 @@ impl Output {
         self.buffer.len()
     }
 
+    /// Makes room at once for frames whose size is known before.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.buffer.reserve(bytes);
+    }
+
     /// Whole frames, ready to be written; leaves nothing allocated behind.
     pub(crate) fn take(&mut self) -> Bytes {
         self.flush_accepted();

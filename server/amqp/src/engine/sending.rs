@@ -41,6 +41,11 @@ impl Engine {
         }
     }
 
+    /// Makes room at once for messages that are about to be sent.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.output.reserve(bytes);
+    }
+
     /// How many messages the client has credit for.
     pub(crate) fn credit(&self, link: LinkId) -> u32 {
         self.outgoing(link).map_or(0, |outgoing| outgoing.credit)

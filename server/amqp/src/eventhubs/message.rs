@@ -178,4 +178,4 @@ fn write_application(event: &Event, entries: &mut Entries<'_>) {
 const PROPERTIES: usize = 13;
 
 /// Room for the head of an ordinary event.
-pub(crate) const HEAD_BYTES: usize = 1024;
+pub(crate) const HEAD_BYTES: usize = 768;

@@ -242,6 +242,7 @@ impl Links<'_> {
             last_enqueued: reader.reader.last_enqueued(),
             retrieved_at: self.head.hub.clock().now(),
         });
+        engine.reserve(taken.iter().map(|event| HEAD_BYTES + event.data.body.len()).sum());
         for event in taken.drain(..) {
             head.clear();
             head.reserve(HEAD_BYTES);
