@@ -167,14 +167,15 @@ impl Listener {
         }
         let drain = self.lifecycle.drain.clone();
         let secured = tokio::select! {
-            secured = self.secure(stream) => secured,
+            // The handshake takes much room and is soon over: a connection that waits should not keep it.
+            secured = Box::pin(self.secure(stream)) => secured,
             () = drain.cancelled() => None,
         };
         let Some((io, carrier, certificates)) = secured else { return };
         let peer = PeerInfo { connection: conn, address: peer, carrier, certificates };
         match self.service {
             Service::Http(api) => {
-                http::serve(io, api, peer, ConnectionPermit::new(slot), self.limits, drain).await
+                Box::pin(http::serve(io, api, peer, ConnectionPermit::new(slot), self.limits, drain)).await;
             }
             Service::Stream(head) => {
                 head.serve(io, peer, drain).await;

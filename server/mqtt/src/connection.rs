@@ -176,7 +176,8 @@ impl Connection<'_> {
                 return Ok(None);
             }
             Action::Ask(question) => self.client.ask(question).await,
-            Action::Connect(login) => self.client.connect(*login).await,
+            // Once a connection, and twice as large as all else a connection that waits would keep room for.
+            Action::Connect(login) => Box::pin(self.client.connect(*login)).await,
             Action::Tell(notice) => {
                 self.client.tell(notice);
                 return Ok(None);
