@@ -10,7 +10,7 @@
 //! - [`amqp_spelling`]: AMQP in every legal encoding.
 //! - [`cloud_to_device`]: messages from a back end to a device, whatever that speaks; [`websocket_stream`]: MQTT in
 //!   WebSocket frames.
-//! - [`routes`]: what happens, told to readers of event hubs.
+//! - [`event_readers`]: telemetry read over every way to it; [`routes`]: what happens, told to readers of event hubs.
 //! - [`tiers`], [`throttles`]: what a tier lacks, and what is delayed or refused once rates and quota are enforced.
 //! - [`life`]: start, readiness, limits of connections, drain.
 
@@ -30,6 +30,8 @@ mod amqp_spelling;
 mod cloud_to_device;
 #[path = "protocol/ends.rs"]
 mod ends;
+#[path = "protocol/event_readers.rs"]
+mod event_readers;
 #[path = "protocol/expiry.rs"]
 mod expiry;
 #[path = "protocol/garbage.rs"]
