@@ -27,7 +27,8 @@ async fn client(
     );
     let connection_string = EventHubConnectionString::parse(&text).expect("a connection string");
     let builder = EventHubClient::builder(connection_string).transport(transport).trusted_roots(roots);
-    in_time("the client", builder.port(emulator.address(port).port()).open()).await
+    let opening = Box::pin(builder.port(emulator.address(port).port()).open());
+    in_time("the client", opening).await
 }
 
 #[tokio::test]
@@ -39,7 +40,7 @@ async fn what_a_device_says_is_read_over_plain_tcp_tls_and_websocket() {
     for way in WAYS {
         let roots = TrustedRoots::system().and_pem(emulator.app.root_certificate.as_bytes()).expect("a root");
         let client = client(&emulator, way, roots).await.expect("the emulator lets it in");
-        let properties = in_time("properties", client.properties()).await.expect("it is told");
+        let properties = in_time("properties", Box::pin(client.properties())).await.expect("it is told");
         assert_eq!(properties.partition_ids, ["0", "1", "2", "3"], "{way:?}");
         let opening = Box::pin(client.read_all(|_| StartPosition::Earliest));
         let mut reader = in_time("the reader", opening).await.expect("the group may be read");
