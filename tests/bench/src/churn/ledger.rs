@@ -70,10 +70,13 @@ struct Message {
     feedback: Vec<String>,
 }
 
+/// What devices are registered with: their twins have desired properties, which are the first change of a new twin's.
+const DESIRED_VERSION: u64 = 2;
+
 impl Ledger {
     pub(super) fn of(devices: &[String]) -> Self {
-        let devices =
-            devices.iter().map(|device| (device.clone(), Device { desired: 1, ..Device::default() }));
+        let registered = || Device { desired: DESIRED_VERSION, ..Device::default() };
+        let devices = devices.iter().map(|device| (device.clone(), registered()));
         Self { devices: devices.collect(), ..Self::default() }
     }
 
@@ -325,7 +328,7 @@ mod tests {
         assert!(ledger.violations().is_empty(), "{:?}", ledger.violations());
         ledger.report_sent("d");
         ledger.report_answered("d", 6);
-        ledger.desired_answered("d", 3);
+        ledger.desired_answered("d", DESIRED_VERSION + 2);
         ledger.desired_notified("d", Some(3), 5);
         assert_eq!(ledger.violations().len(), 3, "{:?}", ledger.violations());
     }
