@@ -82,6 +82,8 @@ fn is_fallback_enabled(fallback: Members<'_>) -> Result<bool, HubError> {
         ))),
         _ => Ok(()),
     };
+    // It can be called anything.
+    fallback.text(member::NAME)?;
     check(name::SOURCE, fallback.text(name::SOURCE)?, MessageSource::Telemetry.route_name())?;
     check(name::CONDITION, fallback.text(name::CONDITION)?, name::TRUE)?;
     for endpoint in texts(fallback, name::ENDPOINT_NAMES)? {
